@@ -1,0 +1,192 @@
+"""Everything that can go wrong with a chat, as one tree.
+
+    JunctorError                     what a caller can be told
+    |- BadRequest              400   the caller can mend it
+    |  |- AuthenticationFailed 401   no key, or a wrong one
+    |  |- UnknownModel         404   no model of that name in the pool
+    |  |- UnknownRoute         404   no such path
+    |  |- WrongMethod          405   the path exists, the method does not
+    |  |- BodyTimeout          408   the body did not arrive in time
+    |  |- BodyTooLarge         413   more bytes than `server.max_body_bytes`
+    |  |- WindowExceeded       400   more tokens than the model can read
+    |  `- NoModelFits          422   the constraints rule every model out
+    |- UpstreamError           502   a model, or the way to it, failed
+    |  |- UpstreamRefused      4xx   the model refused this request; another try would not help
+    |  |- UpstreamUnauthorised 502   the key we hold for it is wrong
+    |  |- UpstreamRateLimited  429   it asks us to slow down
+    |  |- UpstreamUnreachable  502   no connection
+    |  |- UpstreamTimeout      504   it took longer than we wait
+    |  |- UpstreamBroken       502   it failed (5xx), reset the line, or answered nonsense
+    |  `- EngineDown           503   the local engine crashed or is starting
+    `- InternalError           500   our own fault
+
+A message says what to change. `retryable` means: before the first text, another try or another model may
+succeed.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class JunctorError(Exception):
+    """Anything a caller can be told. `str(error)` is the message, written for that caller."""
+
+    status: int = 500
+    "HTTP status."
+    type: ClassVar[str] = "server_error"
+    "The `type` of OpenAI's error envelope."
+    code: str = "internal_error"
+    "Stable machine-readable name: the `code` of OpenAI's envelope and the ledger's outcome."
+    retryable: ClassVar[bool] = False
+    "Whether, before the first text, another try or another model may succeed."
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        "The request field at fault, as a path such as `junctor.mode`; None when no single one is."
+
+
+class BadRequest(JunctorError):
+    """The request is at fault; the caller can mend it."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_request"
+
+
+class AuthenticationFailed(BadRequest):
+    """No API key, or one that is not configured."""
+
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
+
+
+class UnknownModel(BadRequest):
+    """The pool holds no model of that name."""
+
+    status = 404
+    code = "model_not_found"
+
+
+class UnknownRoute(BadRequest):
+    """No such path."""
+
+    status = 404
+    code = "route_not_found"
+
+
+class WrongMethod(BadRequest):
+    """The path exists, the method does not."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+class BodyTimeout(BadRequest):
+    """The request's body did not arrive in time."""
+
+    status = 408
+    code = "request_timeout"
+
+
+class BodyTooLarge(BadRequest):
+    """More bytes than `server.max_body_bytes`."""
+
+    status = 413
+    code = "request_too_large"
+
+
+class WindowExceeded(BadRequest):
+    """More tokens than the model can read. We never truncate in silence."""
+
+    code = "context_length_exceeded"
+
+
+class NoModelFits(BadRequest):
+    """The constraints rule every model out; the message names, for each, the one that did."""
+
+    status = 422
+    code = "no_model_fits"
+
+
+class UpstreamError(JunctorError):
+    """A model, or the way to it, failed. `model` is its name in the pool."""
+
+    status = 502
+    type = "upstream_error"
+    code = "upstream_error"
+    retryable = True
+
+    def __init__(
+        self, message: str, *, model: str = "", param: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message, param=param)
+        self.model = model
+        self.retry_after_s = retry_after_s
+        "Seconds the upstream asked us to wait; None when it did not say."
+
+
+class UpstreamRefused(UpstreamError):
+    """The model refused this request (a 4xx about its content); another try would not help.
+
+    Keeps the upstream's status, and its code and param where it gave them, so that client libraries act as
+    they would without us in between.
+    """
+
+    type = "invalid_request_error"
+    code = "upstream_refused"
+    retryable = False
+
+    def __init__(
+        self, message: str, *, status: int, model: str = "", code: str | None = None, param: str | None = None
+    ) -> None:
+        super().__init__(message, model=model, param=param)
+        self.status = status
+        self.code = code or type(self).code
+
+
+class UpstreamUnauthorised(UpstreamError):
+    """The key we hold for the upstream is missing or wrong. A 502: the caller's own key was right."""
+
+    code = "upstream_unauthorised"
+
+
+class UpstreamRateLimited(UpstreamError):
+    """The upstream asks us to slow down, or a quota is used up."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "upstream_rate_limited"
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection: refused, no such host, TLS failure."""
+
+    code = "upstream_unreachable"
+
+
+class UpstreamTimeout(UpstreamError):
+    """The upstream took longer than we wait (`timeouts`)."""
+
+    status = 504
+    code = "upstream_timeout"
+
+
+class UpstreamBroken(UpstreamError):
+    """The upstream failed (5xx), reset the line, ended early, or answered nonsense."""
+
+    code = "upstream_broken"
+
+
+class EngineDown(UpstreamError):
+    """The local engine crashed or is still starting; it is being restarted."""
+
+    status = 503
+    code = "engine_down"
+
+
+class InternalError(JunctorError):
+    """Our own fault. The message carries the request id under which the log has the rest."""

@@ -1,0 +1,132 @@
+"""What a model says while it answers: a stream of `Event`s.
+
+The order every model keeps:
+
+    Routed?  Started  (Text | Thought | ToolCall | Raw)*  Usage?  Finished
+
+`Started` may come again, for another model, as long as nothing of the first was said. A stream that ends
+without `Finished` was cut; models raise an `UpstreamError` instead.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """One model as the router saw it, for one request."""
+
+    name: str
+    p_good: float
+    "Predicted probability of a good answer, 0..1."
+    p_source: str
+    "Where that comes from: `artefact`, `declared ability`, `estimated ability`."
+    usd: float
+    "Estimated cost of the answer, USD."
+    first_token_ms: float | None = None
+    "Estimated time to the first token, milliseconds; None when nothing is known."
+    total_ms: float | None = None
+    "Estimated time to the whole answer, milliseconds; None when nothing is known."
+    refused_because: str | None = None
+    "Why it was not taken, in words; None for the chosen one."
+    ruled_out_by: str | None = None
+    "The constraint that it does not satisfy (`max_usd`, `needs.vision`, ...); None when it satisfies all."
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """Which model answers, and why not the others."""
+
+    id: str
+    "Starts with `dec_`."
+    request_id: str
+    candidates: tuple[Candidate, ...]
+    "Every model of the pool, best first: the chosen one, then those to fall back on, then the ruled out."
+    chosen: str
+    rule: str
+    "One sentence: why the chosen one was taken."
+    mode: str
+    floor: float | None
+    "The quality floor in force, 0..1; None without one."
+    features: dict[str, float]
+    "The named features of the prompt that the prediction saw, for reading, not for recomputing."
+    path: str
+    "The kind of decision: `prompt`."
+    took_us: float
+    "Time the decision took, microseconds."
+    saved_usd: float
+    "Estimated cost of the strongest candidate minus that of the chosen one, USD."
+    artefact: str
+    "Version of the predictor that was used."
+
+
+class Routed(msgspec.Struct, frozen=True, tag=True):
+    """A router has chosen; the answer follows."""
+
+    decision: Decision
+
+
+class Started(msgspec.Struct, frozen=True, tag=True):
+    """A model has taken the request: from here on it is the one that answers."""
+
+    model: str
+    "Its name in the pool."
+
+
+class Text(msgspec.Struct, frozen=True, tag=True):
+    """The next piece of the answer."""
+
+    text: str
+
+
+class Thought(msgspec.Struct, frozen=True, tag=True):
+    """The next piece of the model's reasoning, where the upstream shows it."""
+
+    text: str
+
+
+class ToolCall(msgspec.Struct, frozen=True, tag=True):
+    """A piece of a tool call. `id` and `name` come with the first piece of a call and are empty after it."""
+
+    index: int
+    "Which call of this answer, from 0."
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+    "The next piece of the arguments' JSON text."
+
+
+class Usage(msgspec.Struct, frozen=True, tag=True):
+    """Tokens as the upstream counted them. The last one of a stream holds."""
+
+    input_tokens: int
+    "All input tokens, the cached ones included."
+    output_tokens: int
+    "All output tokens, those of reasoning included."
+    cached_tokens: int = 0
+    "Those of `input_tokens` that were read from the upstream's prompt cache."
+    estimated: bool = False
+    "True when we counted, because the upstream did not say."
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True):
+    """The answer is complete."""
+
+    reason: FinishReason
+
+
+class Raw(msgspec.Struct, frozen=True, tag=True):
+    """A piece of the answer as the upstream sent it, in the dialect that `ChatRequest.relay` named.
+
+    For a streamed request: the data of one server-sent event. Otherwise: the whole reply body.
+    """
+
+    frame: bytes
+    has_text: bool = True
+    "False for frames that carry no part of the answer (a role, a ping): they do not count as the first text."
+
+
+Event = Routed | Started | Text | Thought | ToolCall | Usage | Finished | Raw

@@ -1,0 +1,71 @@
+"""What a caller asks: `ChatRequest` and the `Constraints` it may put on the choice of a model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Dialect = Literal["openai_chat", "anthropic_messages"]
+"A wire format for chats. `openai_chat` is also the form of `ChatRequest.messages`."
+
+Mode = Literal["balanced", "cost", "quality"]
+"How much predicted quality may be given up for cost: 2 points, 6 points, none."
+
+Skill = Literal["tools", "vision", "json", "audio"]
+"Something a request may need and not every model can."
+
+
+class Constraints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Limits on which model may answer. The defaults rule nothing out."""
+
+    max_usd: float | None = None
+    "Estimated cost of the answer, USD, at most."
+    max_first_token_ms: float | None = None
+    "Estimated time to the first token, milliseconds, at most."
+    max_total_ms: float | None = None
+    "Estimated time to the whole answer, milliseconds, at most."
+    needs: tuple[Skill, ...] = ()
+    "Skills the model must have, on top of those the request itself shows."
+    min_window: int | None = None
+    "Context window in tokens, at least."
+    only: tuple[str, ...] = ()
+    "When not empty: no model but these."
+    never: tuple[str, ...] = ()
+    "Not these models."
+    quality: float | None = None
+    "Floor for the predicted probability of a good answer, 0..1."
+    mode: Mode | None = None
+    "None takes the configured `routing.mode`."
+
+
+class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One chat to answer.
+
+    JSON that nobody has to understand stays undecoded (`msgspec.Raw`), so that relaying a request costs no
+    more than reading its outer object.
+    """
+
+    model: str
+    "A name in the pool: a model, or `auto`."
+    messages: msgspec.Raw
+    "JSON array of messages in OpenAI's chat form, byte for byte as received."
+    tools: msgspec.Raw | None = None
+    "JSON array of tools in OpenAI's form; None when there are none."
+    tool_choice: msgspec.Raw | None = None
+    response_format: msgspec.Raw | None = None
+    max_tokens: int | None = None
+    "Most tokens to answer with; None leaves it to the model."
+    stream: bool = False
+    "Whether the caller wants the answer as it is made. Without it, text may come in one piece."
+    relay: Dialect | None = None
+    """The dialect whose raw frames the asker can use as they are. A model whose upstream speaks it answers
+    with `Raw` events instead of `Text`, `Thought` and `ToolCall`. None: always decoded events."""
+    constraints: Constraints = Constraints()
+    passthrough: dict[str, msgspec.Raw] = {}
+    """Every other field of the body, byte for byte: sampling (`temperature`, `top_p`, `stop`, ...) and fields
+    that we do not know."""
+    id: str = ""
+    "Ours, unique, starts with `req_`. Calls made on behalf of a request keep its id."
+    caller: str = ""
+    "Name of the API key; empty when the server runs open."
