@@ -1,0 +1,52 @@
+"""What Prometheus scrapes. Label sets are bounded: model names and outcomes, never keys, ids or prompts."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+class Metrics:
+    """The counters of one server; a registry of its own, so that two servers in a process do not mix."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "junctor_requests",
+            "Requests by the model that answered and how they ended.",
+            ("route", "model", "outcome"),
+            registry=self._registry,
+        )
+        self.duration = Histogram(
+            "junctor_request_duration_seconds",
+            "From the request's first byte to the reply's last.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.first_token = Histogram(
+            "junctor_first_token_seconds",
+            "From the request to the model's first text.",
+            ("model",),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.tokens = Counter(
+            "junctor_tokens", "Tokens read and written.", ("model", "direction"), registry=self._registry
+        )
+        self.cost = Counter("junctor_cost_usd", "What answers cost.", ("model",), registry=self._registry)
+        self.saved = Counter(
+            "junctor_saved_usd",
+            "What answers would have cost more, had the strongest model given them. Never decreases: see the "
+            "ledger for the net figure.",
+            registry=self._registry,
+        )
+        self.in_flight = Gauge(
+            "junctor_requests_in_flight", "Requests being answered.", registry=self._registry
+        )
+
+    def render(self) -> bytes:
+        """The text exposition format."""
+        return generate_latest(self._registry)
