@@ -72,7 +72,7 @@ async def _read_all(receive: Receive, max_bytes: int) -> bytes:
 
 @asynccontextmanager
 async def cancel_when_gone(receive: Receive) -> AsyncGenerator[None, None]:
-    """Cancel the block when the client leaves, and raise `ClientGone` from it. Only after the body is read."""
+    """Cancel the block when the client leaves, and raise `ClientGone` from it. For after the body is read."""
     block = asyncio.current_task()
     assert block is not None
     gone = False
