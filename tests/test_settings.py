@@ -13,7 +13,7 @@ from junctor.settings import Settings, find_config, parse_settings, read_environ
 from junctor.settings_check import SettingsError
 
 WHERE = Path("junctor.toml")
-TOOLZ = "line 10: models[1].skills[0]: must be one of tools, vision, json, audio; is 'toolz'; did you mean `tools`?"
+CHOICES = "must be one of tools, vision, json, audio"
 
 
 def problems_of(text: str) -> list[str]:
@@ -71,7 +71,7 @@ def test_every_mistake_is_named_at_once_with_its_line_and_a_suggestion() -> None
         "line 6: models[0].price: needs the key `output`",
         "line 7: models[0].price.input: must be a number, is a string",
         "line 8: models[1]: needs the key `provider`",
-        TOOLZ,
+        f"line 10: models[1].skills[0]: {CHOICES}; is 'toolz'; did you mean `tools`?",
     ]
 
 

@@ -73,7 +73,7 @@ def _refuse_foreign(headers: Mapping[str, str]) -> None:
     host = headers.get("host", "localhost")
     if not is_loopback(urlsplit(f"//{host}").hostname or ""):
         raise BadRequest(
-            f"the Host header {host!r} is not a loopback name; without API keys this server answers there only"
+            f"the Host header {host!r} is not loopback; without API keys this server answers there only"
         )
 
 
