@@ -1,0 +1,201 @@
+"""What an answer cost: `Metered` is a Model around a Model that counts and reports."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+import msgspec
+
+from junctor.chat import (
+    ChatRequest,
+    Event,
+    Finished,
+    JunctorError,
+    Model,
+    ModelCard,
+    Raw,
+    Started,
+    Text,
+    Thought,
+    ToolCall,
+    UpstreamBroken,
+    Usage,
+)
+
+OK = "ok"
+CLIENT_GONE = "client_gone"
+"The reader left before the end."
+UNKNOWN_PRICE = "unknown"
+"Price source of a model whose price nobody knows; its cost counts as 0."
+
+_BYTES_PER_TOKEN = 4
+"English prose in the vocabularies of 2023-2026 comes to about four bytes a token."
+_DATA_URL = re.compile(rb'"data:[^",]{1,200};base64,[^"]*"')
+_TOKENS_PER_DATA_URL = 1000
+"An image or a sound: its base64 says nothing about its tokens. Vendors count some 85 to 1,600 an image."
+
+
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """What one call of one model came to."""
+
+    model: str
+    "Its name in the pool."
+    input_tokens: int = 0
+    "All input tokens, the cached ones included."
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    usd: float = 0.0
+    price_source: str = UNKNOWN_PRICE
+    first_token_ms: float | None = None
+    "From the call to the first piece of the answer, milliseconds; None when there was none."
+    total_ms: float = 0.0
+    "From the call to its end, milliseconds."
+    outcome: str = OK
+    "`ok`, `client_gone`, or the code of a `JunctorError`."
+    estimated: bool = False
+    "True when some of the tokens are our own count: the upstream gave none, or the answer was cut."
+    text_seen: bool = False
+    "Whether any piece of an answer was passed on."
+
+
+Report = Callable[[str, Spent], None]
+"Takes the id of the request and what one call made for it came to. Must not raise."
+
+
+class Metered:
+    """Passes a model's events on untouched, and reports exactly once for each `answer()` that was begun.
+
+    It reports however the answer ends: whole, failed, or left by its reader. A call that failed before
+    `Started` cost nothing. After it, the upstream's own count holds; without one, or when the answer was cut,
+    see `Meter.spent`.
+    """
+
+    def __init__(self, model: Model, report: Report, clock: Callable[[], float] = time.perf_counter) -> None:
+        """`clock` gives seconds from any origin."""
+        self.card: ModelCard = model.card
+        self._model = model
+        self._report = report
+        self._clock = clock
+
+    async def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+        """As `Model.answer`. A stream that just stops is reported, and raised, as `UpstreamBroken`."""
+        meter = Meter(self.card, request, self._clock)
+        try:
+            async with aclosing(self._model.answer(request)) as events:
+                async for event in events:
+                    meter.see(event)
+                    yield event
+            if not meter.finished:
+                raise UpstreamBroken("the answer ended without a finish reason", model=self.card.name)
+        except JunctorError as error:
+            meter.outcome = error.code
+            raise
+        except (GeneratorExit, asyncio.CancelledError):
+            meter.outcome = CLIENT_GONE
+            raise
+        finally:
+            self._report(request.id, meter.spent())
+
+
+class Meter:
+    """Watches one answer."""
+
+    def __init__(self, card: ModelCard, request: ChatRequest, clock: Callable[[], float]) -> None:
+        self.outcome = "internal_error"
+        "How it ended, unless `Finished` was seen: what no one names is our own fault."
+        self.finished = False
+        self._card = card
+        self._request = request
+        self._clock = clock
+        self._began = clock()
+        self._first: float | None = None
+        self._started = False
+        self._usage: Usage | None = None
+        self._pieces = 0
+        self._bytes = 0
+        self._shortest = 0
+
+    def see(self, event: Event) -> None:
+        """Note the next event."""
+        match event:
+            case Raw():
+                if event.has_text:
+                    self._count(len(event.frame))
+            case Text() | Thought():
+                self._count(len(event.text))
+            case ToolCall():
+                self._count(len(event.name) + len(event.arguments))
+            case Usage():
+                self._usage = event
+            case Started():
+                self._started = True
+            case Finished():
+                self.finished = True
+            case _:
+                pass
+
+    def _count(self, size: int) -> None:
+        if self._first is None:
+            self._first = self._clock()
+            self._shortest = size
+        elif size < self._shortest:
+            self._shortest = size
+        self._pieces += 1
+        self._bytes += size
+
+    def spent(self) -> Spent:
+        """What it came to, as of now.
+
+        Counted by ourselves, where the upstream did not say: four bytes of prompt are one input token (an
+        inline image or sound is a thousand). Of the answer, four characters are one token, and a streamed
+        piece is at least one. A raw frame carries an envelope of which we know only that the shortest frame
+        is no smaller. An answer that was cut counts as what the upstream said or as what came through,
+        whichever is more: some upstreams state the usage at the start.
+        """
+        usage, price = self._usage_or_count(), self._card.price
+        return Spent(
+            model=self._card.name,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cached_tokens=usage.cached_tokens,
+            usd=price.usd(usage.input_tokens, usage.output_tokens, usage.cached_tokens) if price else 0.0,
+            price_source=price.source if price else UNKNOWN_PRICE,
+            first_token_ms=None if self._first is None else (self._first - self._began) * 1e3,
+            total_ms=(self._clock() - self._began) * 1e3,
+            outcome=OK if self.finished else self.outcome,
+            estimated=usage.estimated,
+            text_seen=self._first is not None,
+        )
+
+    def _usage_or_count(self) -> Usage:
+        said = self._usage
+        if said is not None and self.finished:
+            return said
+        if said is None:
+            if not self._started:
+                return Usage(0, 0)
+            return Usage(count_prompt_tokens(self._request), self._count_output_tokens(), estimated=True)
+        counted = self._count_output_tokens()
+        if counted <= said.output_tokens:
+            return said
+        return msgspec.structs.replace(said, output_tokens=counted, estimated=True)
+
+    def _count_output_tokens(self) -> int:
+        envelope = 0
+        if self._request.relay is not None and self._pieces > 1:
+            envelope = self._shortest * self._pieces
+        return max(self._pieces, -(-(self._bytes - envelope) // _BYTES_PER_TOKEN))
+
+
+def count_prompt_tokens(request: ChatRequest) -> int:
+    """Our own estimate of the input tokens, from the sizes alone."""
+    text = bytes(request.messages)
+    inline = 0
+    if b";base64," in text:
+        text, inline = _DATA_URL.subn(b'""', text)
+    size = len(text) + (len(bytes(request.tools)) if request.tools is not None else 0)
+    return -(-size // _BYTES_PER_TOKEN) + inline * _TOKENS_PER_DATA_URL

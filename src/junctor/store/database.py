@@ -1,0 +1,150 @@
+"""The database, as every room sees it: `write` and `read`.
+
+    database = Database(Path("junctor.db"))
+    await database.open()
+    await database.write("INSERT INTO ...", {...})     # durable when this returns
+    rows = await database.read("SELECT ...", {...})
+    await database.close()
+
+SQLite in WAL mode through the standard library; docs/adr/0001 says why nothing else stands on this path.
+Rooms write portable SQL with `:named` parameters, so that another engine can stand behind the same two
+methods.
+
+Durability: a row whose `write` has returned survives the death of this process (kill -9 included). With
+`synchronous="FULL"` it also survives a power failure, for one flush of the disk a batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from junctor.store.failure import StoreFailed, explain
+from junctor.store.schema import prepare
+from junctor.store.writer import FAULTS, Writer
+
+Synchronous = Literal["NORMAL", "FULL"]
+"What a committed row survives: the death of the process, or a power failure too."
+
+_READER_BUSY_MS = 5000
+_NOTHING: Mapping[str, Any] = {}
+
+
+class Database:
+    """One file, one writer thread, one reader thread. Belongs to the event loop that opened it."""
+
+    def __init__(
+        self,
+        path: Path,
+        synchronous: Synchronous = "NORMAL",
+        *,
+        queue_limit: int = 20_000,
+        patience_s: float = 30.0,
+    ) -> None:
+        """`queue_limit`: rows that may wait. `patience_s`: how long a batch waits for another's lock."""
+        self._path = path
+        self._synchronous = synchronous
+        self._queue_limit = queue_limit
+        self._patience_s = patience_s
+        self._threads: ThreadPoolExecutor | None = None
+        self._writer: Writer | None = None
+        self._reader: sqlite3.Connection | None = None
+
+    async def open(self) -> None:
+        """Create the file, or bring its schema up to date, and start the threads.
+
+        Raises `StoreFailed` when the file cannot be used, or was written by a newer Junctor.
+        """
+        loop = asyncio.get_running_loop()
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="junctor-reader")
+        try:
+            self._reader = await loop.run_in_executor(self._threads, self._prepare)
+        except FAULTS as error:
+            self._threads.shutdown()
+            raise StoreFailed(f"{self._path}: {explain(error)}") from error
+        except StoreFailed:
+            self._threads.shutdown()
+            raise
+        self._writer = Writer(self._connect, loop, queue_limit=self._queue_limit, patience_s=self._patience_s)
+        self._writer.start()
+
+    async def close(self) -> None:
+        """Write what is queued, then let go of the file. A second call does nothing."""
+        if self._writer is None or self._threads is None or self._reader is None:
+            return
+        writer, threads, reader = self._writer, self._threads, self._reader
+        self._threads = self._reader = None
+        await asyncio.get_running_loop().run_in_executor(threads, writer.stop)
+        reader.close()
+        threads.shutdown()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def write(self, sql: str, parameters: Mapping[str, Any] = _NOTHING) -> asyncio.Future[None]:
+        """Queue one statement; the future is done once it is committed. Statements run in the order asked.
+
+        Call it on the event loop's thread. Nobody has to await the future: a failure is logged and counted.
+        Whoever does await it gets `StoreFailed`: the statement failed, the disk is full or read-only, another
+        process held the database for longer than `patience_s`, or `queue_limit` rows wait already. Cancelling
+        the wait does not take the row back.
+        """
+        if self._writer is None:
+            raise StoreFailed("the database is not open: await open() first")
+        return self._writer.put(sql, parameters)
+
+    async def read(self, sql: str, parameters: Mapping[str, Any] = _NOTHING) -> list[dict[str, Any]]:
+        """The rows of one query, as of the last commit, each as column -> value. Raises `StoreFailed`."""
+        if self._threads is None:
+            raise StoreFailed("the database is not open: await open() first")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, sql, parameters)
+
+    @property
+    def written(self) -> int:
+        """Statements committed since `open`."""
+        return self._writer.written if self._writer else 0
+
+    @property
+    def failed(self) -> int:
+        """Statements that failed since `open`: rows that are lost."""
+        return self._writer.failed if self._writer else 0
+
+    @property
+    def waiting(self) -> int:
+        """Statements in the queue."""
+        return self._writer.waiting if self._writer else 0
+
+    def _prepare(self) -> sqlite3.Connection:
+        prepare(self._path)
+        reader = self._connect()
+        reader.execute("PRAGMA query_only = ON")
+        return reader
+
+    def _connect(self) -> sqlite3.Connection:
+        # Each connection is used by one thread, but opened or closed by another.
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        connection.execute(f"PRAGMA busy_timeout = {_READER_BUSY_MS}")
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
+
+    def _read(self, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        if self._reader is None:
+            raise StoreFailed("the database is closed")
+        try:
+            cursor = self._reader.execute(sql, parameters)
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        except FAULTS as error:
+            raise explain(error) from error

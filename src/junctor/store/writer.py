@@ -1,0 +1,186 @@
+"""The one thread that writes: whatever has queued up is committed in one transaction (group commit)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from queue import SimpleQueue
+from typing import Any, NamedTuple
+
+from junctor.store.failure import StoreFailed, explain
+
+log = logging.getLogger(__name__)
+
+FAULTS = (sqlite3.Error, sqlite3.Warning, OverflowError, ValueError, TypeError)
+"What one statement can fail with: SQLite's errors, and values that it cannot hold."
+
+_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_BUSY_MS = 250
+"SQLite itself waits this long for another process's lock; we ask again until patience is over."
+_CLOSING_PATIENCE_S = 5.0
+
+
+class Job(NamedTuple):
+    """One statement to write, and the future of whoever asked."""
+
+    sql: str
+    parameters: Mapping[str, Any]
+    future: asyncio.Future[None]
+
+
+class Writer:
+    """Writes in the order asked, from one thread on a connection of its own.
+
+    `put` belongs to the event loop's thread. A future is resolved on that loop once its statement is
+    committed, with one wake-up of the loop a batch. Nothing that a statement does ends the thread.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        loop: asyncio.AbstractEventLoop,
+        *,
+        queue_limit: int,
+        patience_s: float,
+    ) -> None:
+        self.written = 0
+        "Statements committed."
+        self.failed = 0
+        "Statements that failed or found the queue full."
+        self._connect = connect
+        self._loop = loop
+        self._queue_limit = queue_limit
+        self._patience_s = patience_s
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="junctor-writer", daemon=True)
+
+    @property
+    def waiting(self) -> int:
+        """Statements in the queue."""
+        return self._queue.qsize()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what is queued, then end the thread. Blocks: not for the event loop's thread."""
+        self._closing = True
+        self._queue.put(None)
+        self._thread.join()
+
+    def put(self, sql: str, parameters: Mapping[str, Any]) -> asyncio.Future[None]:
+        """Queue one statement."""
+        future = self._loop.create_future()
+        if self._closing:
+            self._refuse(future, "the database is closed: nothing more can be written")
+        elif self._queue.qsize() >= self._queue_limit:
+            self._refuse(
+                future, f"{self._queue_limit} rows wait to be written: the disk is too slow or stuck"
+            )
+        else:
+            self._queue.put(Job(sql, parameters, future))
+        return future
+
+    def _refuse(self, future: asyncio.Future[None], reason: str) -> None:
+        self.failed += 1
+        _fail(future, StoreFailed(reason))
+
+    def _run(self) -> None:
+        connection = self._connect()
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        try:
+            while batch := self._next_batch():
+                self._settle(batch, self._commit(connection, batch))
+        finally:
+            connection.close()
+            self._closing = True
+            self._settle(left := self._drain(), [StoreFailed("the writer has ended")] * len(left))
+
+    def _next_batch(self) -> list[Job]:
+        """What is queued, in order; waits for the first. Empty once the queue was closed."""
+        first = self._queue.get()
+        return [] if first is None else [first, *self._drain()]
+
+    def _drain(self) -> list[Job]:
+        jobs = list[Job]()
+        for _ in range(self._queue.qsize()):
+            job = self._queue.get()
+            if job is None:
+                self._queue.put(None)
+                break
+            jobs.append(job)
+        return jobs
+
+    def _settle(self, batch: Sequence[Job], faults: Sequence[StoreFailed | None]) -> None:
+        failures = [fault for fault in faults if fault]
+        self.failed += len(failures)
+        self.written += len(faults) - len(failures)
+        if failures:
+            log.error("%d of %d rows could not be written: %s", len(failures), len(batch), failures[0])
+        if batch and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_resolve, [job.future for job in batch], faults)
+
+    def _commit(self, connection: sqlite3.Connection, batch: Sequence[Job]) -> list[StoreFailed | None]:
+        """Commit a batch in one transaction; if that cannot be, each statement in its own."""
+        started = time.monotonic()
+        while True:
+            try:
+                return _transact(connection, batch)
+            except FAULTS as error:
+                _roll_back(connection)
+                locked = _is_locked(error)
+                if locked and time.monotonic() - started < self._patience():
+                    continue
+                if locked or len(batch) == 1:
+                    return [explain(error)] * len(batch)
+                return [self._commit(connection, [job])[0] for job in batch]
+
+    def _patience(self) -> float:
+        return min(self._patience_s, _CLOSING_PATIENCE_S) if self._closing else self._patience_s
+
+
+def _transact(connection: sqlite3.Connection, batch: Sequence[Job]) -> list[StoreFailed | None]:
+    connection.execute("BEGIN IMMEDIATE")
+    faults = [_execute(connection, job) for job in batch]
+    connection.execute("COMMIT")
+    return faults
+
+
+def _execute(connection: sqlite3.Connection, job: Job) -> StoreFailed | None:
+    """Run one statement of a transaction. SQLite takes back a failed one alone and keeps the others."""
+    try:
+        connection.execute(job.sql, job.parameters)
+    except FAULTS as error:
+        if not connection.in_transaction:  # a full disk or an I/O error took back the whole transaction
+            raise
+        return explain(error)
+    return None
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _is_locked(error: Exception) -> bool:
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _LOCKED
+
+
+def _resolve(futures: Sequence[asyncio.Future[None]], faults: Sequence[StoreFailed | None]) -> None:
+    for future, fault in zip(futures, faults, strict=True):
+        if fault is not None:
+            _fail(future, fault)
+        elif not future.done():
+            future.set_result(None)
+
+
+def _fail(future: asyncio.Future[None], fault: StoreFailed) -> None:
+    if not future.done():
+        future.set_exception(fault)
+        future.exception()  # counted and logged already: nobody has to look at this future
