@@ -1,0 +1,1 @@
+"""Local models: fetch their weights, run them in a child process, answer as a `Model`."""
