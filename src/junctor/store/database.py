@@ -43,7 +43,7 @@ class Database:
         path: Path,
         synchronous: Synchronous = "NORMAL",
         *,
-        queue_limit: int = 20_000,
+        queue_limit: int = 10_000,
         patience_s: float = 30.0,
     ) -> None:
         """`queue_limit`: rows that may wait. `patience_s`: how long a batch waits for another's lock."""

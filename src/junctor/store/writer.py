@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
@@ -15,12 +15,13 @@ from junctor.store.failure import StoreFailed, explain
 
 log = logging.getLogger(__name__)
 
-FAULTS = (sqlite3.Error, sqlite3.Warning, OverflowError, ValueError, TypeError)
+FAULTS = (sqlite3.Error, sqlite3.Warning, OverflowError, ValueError, TypeError, MemoryError)
 "What one statement can fail with: SQLite's errors, and values that it cannot hold."
 
 _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _BUSY_MS = 250
 "SQLite itself waits this long for another process's lock; we ask again until patience is over."
+_PAUSE_S = 0.02
 _CLOSING_PATIENCE_S = 5.0
 
 
@@ -41,17 +42,20 @@ class Writer:
 
     def __init__(
         self,
-        connect: Callable[[], sqlite3.Connection],
+        connection: sqlite3.Connection,
         loop: asyncio.AbstractEventLoop,
         *,
         queue_limit: int,
         patience_s: float,
     ) -> None:
+        """`connection`: in autocommit, open to any thread; from `start` on it is the writer's alone."""
         self.written = 0
         "Statements committed."
         self.failed = 0
-        "Statements that failed or found the queue full."
-        self._connect = connect
+        "Statements that SQLite did not take."
+        self.refused = 0
+        "Statements that found the queue full or closed."
+        self._connection = connection
         self._loop = loop
         self._queue_limit = queue_limit
         self._patience_s = patience_s
@@ -88,19 +92,22 @@ class Writer:
         return future
 
     def _refuse(self, future: asyncio.Future[None], reason: str) -> None:
-        self.failed += 1
+        self.refused += 1
+        log.error("a row could not be written: %s", reason)
         _fail(future, StoreFailed(reason))
 
     def _run(self) -> None:
-        connection = self._connect()
-        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        batch = list[Job]()
         try:
+            self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
             while batch := self._next_batch():
-                self._settle(batch, self._commit(connection, batch))
+                self._settle(batch, self._commit(batch))
         finally:
-            connection.close()
+            # After an orderly end nothing is left. After a fault of our own, nobody may wait for ever.
             self._closing = True
-            self._settle(left := self._drain(), [StoreFailed("the writer has ended")] * len(left))
+            self._connection.close()
+            left = [*batch, *self._drain()]
+            self._settle(left, [StoreFailed("the writer has ended") for _ in left])
 
     def _next_batch(self) -> list[Job]:
         """What is queued, in order; waits for the first. Empty once the queue was closed."""
@@ -126,20 +133,21 @@ class Writer:
         if batch and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_resolve, [job.future for job in batch], faults)
 
-    def _commit(self, connection: sqlite3.Connection, batch: Sequence[Job]) -> list[StoreFailed | None]:
+    def _commit(self, batch: Sequence[Job]) -> list[StoreFailed | None]:
         """Commit a batch in one transaction; if that cannot be, each statement in its own."""
         started = time.monotonic()
         while True:
             try:
-                return _transact(connection, batch)
+                return _transact(self._connection, batch)
             except FAULTS as error:
-                _roll_back(connection)
+                _roll_back(self._connection)
                 locked = _is_locked(error)
                 if locked and time.monotonic() - started < self._patience():
-                    continue
-                if locked or len(batch) == 1:
-                    return [explain(error)] * len(batch)
-                return [self._commit(connection, [job])[0] for job in batch]
+                    time.sleep(_PAUSE_S)
+                elif locked or len(batch) == 1:
+                    return [explain(error) for _ in batch]
+                else:
+                    return [self._commit([job])[0] for job in batch]
 
     def _patience(self) -> float:
         return min(self._patience_s, _CLOSING_PATIENCE_S) if self._closing else self._patience_s
