@@ -126,9 +126,9 @@ class Meter:
                 if event.has_text:
                     self._count(len(event.frame))
             case Text() | Thought():
-                self._count(len(event.text))
+                self._count(_size(event.text))
             case ToolCall():
-                self._count(len(event.name) + len(event.arguments))
+                self._count(_size(event.name) + _size(event.arguments))
             case Usage():
                 self._usage = event
             case Started():
@@ -150,11 +150,11 @@ class Meter:
     def spent(self) -> Spent:
         """What it came to, as of now.
 
-        Counted by ourselves, where the upstream did not say: four bytes of prompt are one input token (an
-        inline image or sound is a thousand). Of the answer, four characters are one token, and a streamed
-        piece is at least one. A raw frame carries an envelope of which we know only that the shortest frame
-        is no smaller. An answer that was cut counts as what the upstream said or as what came through,
-        whichever is more: some upstreams state the usage at the start.
+        Counted by ourselves, where the upstream did not say: four bytes of UTF-8 are one token, an inline
+        image or sound in the prompt is a thousand, and each piece of the answer is at least one. Of raw
+        frames, the length of the shortest counts as the envelope that each one carries. An answer that was
+        cut counts as what the upstream said or as what came through, whichever is more: some upstreams state
+        a first usage at the start.
         """
         usage, price = self._usage_or_count(), self._card.price
         return Spent(
@@ -189,6 +189,10 @@ class Meter:
         if self._request.relay is not None and self._pieces > 1:
             envelope = self._shortest * self._pieces
         return max(self._pieces, -(-(self._bytes - envelope) // _BYTES_PER_TOKEN))
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
 
 
 def count_prompt_tokens(request: ChatRequest) -> int:

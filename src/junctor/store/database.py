@@ -60,17 +60,19 @@ class Database:
 
         Raises `StoreFailed` when the file cannot be used, or was written by a newer Junctor.
         """
+        if self._threads is not None:
+            raise StoreFailed("the database is open already")
         loop = asyncio.get_running_loop()
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="junctor-reader")
+        threads = ThreadPoolExecutor(1, thread_name_prefix="junctor-reader")
         try:
-            self._reader = await loop.run_in_executor(self._threads, self._prepare)
-        except FAULTS as error:
-            self._threads.shutdown()
-            raise StoreFailed(f"{self._path}: {explain(error)}") from error
-        except StoreFailed:
-            self._threads.shutdown()
-            raise
-        self._writer = Writer(self._connect, loop, queue_limit=self._queue_limit, patience_s=self._patience_s)
+            self._reader, connection = await loop.run_in_executor(threads, self._prepare)
+        except (OSError, *FAULTS) as error:
+            raise StoreFailed(f"{self._path} cannot be opened: {explain(error)}") from error
+        finally:
+            if self._reader is None:
+                threads.shutdown()
+        self._threads = threads
+        self._writer = Writer(connection, loop, queue_limit=self._queue_limit, patience_s=self._patience_s)
         self._writer.start()
 
     async def close(self) -> None:
@@ -80,7 +82,7 @@ class Database:
         writer, threads, reader = self._writer, self._threads, self._reader
         self._threads = self._reader = None
         await asyncio.get_running_loop().run_in_executor(threads, writer.stop)
-        reader.close()
+        await asyncio.get_running_loop().run_in_executor(threads, reader.close)
         threads.shutdown()
 
     async def __aenter__(self) -> Self:
@@ -117,19 +119,20 @@ class Database:
 
     @property
     def failed(self) -> int:
-        """Statements that failed since `open`: rows that are lost."""
-        return self._writer.failed if self._writer else 0
+        """Statements that failed or were refused since `open`: rows that are lost."""
+        return self._writer.failed + self._writer.refused if self._writer else 0
 
     @property
     def waiting(self) -> int:
         """Statements in the queue."""
         return self._writer.waiting if self._writer else 0
 
-    def _prepare(self) -> sqlite3.Connection:
+    def _prepare(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+        """The reader's and the writer's connection."""
         prepare(self._path)
         reader = self._connect()
         reader.execute("PRAGMA query_only = ON")
-        return reader
+        return reader, self._connect()
 
     def _connect(self) -> sqlite3.Connection:
         # Each connection is used by one thread, but opened or closed by another.

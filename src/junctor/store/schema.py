@@ -44,6 +44,7 @@ def prepare(path: Path) -> None:
 
 
 def _create_or_read_revision(connection: sqlite3.Connection, path: Path) -> str:
+    """The file's revision; empty when Alembic has prepared the file but not run a migration."""
     connection.execute("BEGIN IMMEDIATE")
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
@@ -54,7 +55,7 @@ def _create_or_read_revision(connection: sqlite3.Connection, path: Path) -> str:
         raise StoreFailed(f"{path} holds tables, but not Junctor's: name another file")
     row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     connection.execute("COMMIT")
-    return row[0] if row else ""
+    return str(row[0]) if row else ""
 
 
 def statements(script: str) -> list[str]:
@@ -63,7 +64,7 @@ def statements(script: str) -> list[str]:
 
 
 def _upgrade(path: Path, revision: str) -> None:
-    if not re.fullmatch(r"\d{4}", revision) or revision > HEAD:
+    if revision and (not re.fullmatch(r"\d{4}", revision) or revision > HEAD):
         raise StoreFailed(
             f"{path} is at revision `{revision}`, this Junctor knows them up to {HEAD}: upgrade Junctor, or "
             "name another file"
