@@ -213,25 +213,30 @@ def _is_fresh(cache: PriceCache, ref: PriceRef, today: date) -> bool:
 
 async def _ask(refs: Iterable[PriceRef]) -> list[ListPrice | None] | None:
     """Ask `junctor.pool.prices`; None when it failed."""
-    # -P: whatever lies in the current folder must not be imported.
+    try:
+        answer, complaint = await asyncio.wait_for(_run(msgspec.json.encode(list(refs))), _PATIENCE_S)
+    except (OSError, TimeoutError) as error:
+        log.warning("no list prices: %s", error or f"the child took longer than {_PATIENCE_S:.0f} s")
+        return None
+    try:
+        return msgspec.json.decode(answer, type=list[ListPrice | None])
+    except msgspec.DecodeError:
+        log.warning("no list prices: the child failed: %s", complaint.decode(errors="replace")[-2000:])
+        return None
+
+
+async def _run(question: bytes) -> tuple[bytes, bytes]:
+    """What the child writes on stdout and stderr. Cancelling ends the child."""
     child = await asyncio.create_subprocess_exec(
+        # -P: whatever lies in the current folder must not be imported.
         *(sys.executable, "-P", "-m", "junctor.pool.prices"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        question = msgspec.json.encode(list(refs))
-        answer, complaint = await asyncio.wait_for(child.communicate(question), _PATIENCE_S)
-    except TimeoutError:
-        log.warning("no list prices: the child took longer than %.0f s", _PATIENCE_S)
-        return None
+        return await child.communicate(question)
     finally:
         if child.returncode is None:
             child.kill()
             await child.wait()
-    try:
-        return msgspec.json.decode(answer, type=list[ListPrice | None])
-    except msgspec.DecodeError:
-        log.warning("no list prices: the child failed: %s", complaint.decode(errors="replace")[-2000:])
-        return None

@@ -22,7 +22,6 @@ from junctor.chat import ModelCard
 from junctor.pool.ledger_store import LedgerRow, LedgerStore, Totals, parse_usd, render_usd_nano
 from junctor.pool.metered import OK, UNKNOWN_PRICE, Spent
 from junctor.store.database import Database
-from junctor.store.failure import StoreFailed
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +55,26 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     "Whether its row is on the disk."
 
 
+def render_receipt(row: LedgerRow) -> Receipt:
+    """What a row says of cost and time."""
+    return Receipt(
+        request_id=row.request_id,
+        model=row.model,
+        decision_id=row.decision_id,
+        input_tokens=row.input_tokens,
+        output_tokens=row.output_tokens,
+        cached_tokens=row.cached_tokens,
+        usd=row.usd,
+        price_source=row.price_source,
+        strongest_model=row.strongest_model,
+        strongest_usd=row.strongest_usd,
+        saved_usd=row.saved_usd,
+        first_token_ms=row.first_token_ms,
+        total_ms=row.total_ms,
+        attempts=row.attempts,
+    )
+
+
 class Entry:
     """One request in progress. Made by `Ledger.open`."""
 
@@ -87,23 +106,7 @@ class Entry:
 
     def receipt(self) -> Receipt:
         """What it came to so far."""
-        row = self.row(outcome="", http_status=0)
-        return Receipt(
-            request_id=row.request_id,
-            model=row.model,
-            decision_id=row.decision_id,
-            input_tokens=row.input_tokens,
-            output_tokens=row.output_tokens,
-            cached_tokens=row.cached_tokens,
-            usd=row.usd,
-            price_source=row.price_source,
-            strongest_model=row.strongest_model,
-            strongest_usd=row.strongest_usd,
-            saved_usd=row.saved_usd,
-            first_token_ms=row.first_token_ms,
-            total_ms=row.total_ms,
-            attempts=row.attempts,
-        )
+        return render_receipt(self.row(outcome="", http_status=0))
 
     def row(self, outcome: str, http_status: int) -> LedgerRow:
         """Its row as of now."""
@@ -203,17 +206,17 @@ class Ledger:
         """
         if entry.closed is not None:
             return entry.closed
-        entry.closed = entry.receipt()
+        row = entry.row(outcome, http_status)
+        entry.closed = render_receipt(row)
         self._open.pop(entry.request_id, None)
-        try:
-            written = self._store.add(entry.row(outcome, http_status))
-            await asyncio.wait_for(asyncio.shield(written), self._durable_wait_s)
-        except StoreFailed as error:
-            log.error("the row of %s is lost: %s", entry.request_id, error)  # noqa: TRY400 - no trace needed
-        except TimeoutError:
+        written = self._store.add(row)
+        await asyncio.wait((written,), timeout=self._durable_wait_s)
+        if not written.done():
             log.warning(
                 "the row of %s is not on the disk after %.1f s", entry.request_id, self._durable_wait_s
             )
+        elif (error := written.exception()) is not None:
+            log.error("the row of %s is lost: %s", entry.request_id, error)
         else:
             entry.closed = msgspec.structs.replace(entry.closed, durable=True)
         return entry.closed

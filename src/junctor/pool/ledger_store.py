@@ -106,7 +106,7 @@ def parse_usd(usd: float) -> int:
     """USD as whole nano-dollars (1e-9 USD): integers add up exactly, however many."""
     if not math.isfinite(usd):
         return 0
-    return max(-_MOST, min(_MOST, round(usd * _NANO)))
+    return round(max(-_MOST, min(_MOST, usd * _NANO)))
 
 
 def render_usd_nano(nano: int) -> float:

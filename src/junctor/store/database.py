@@ -81,7 +81,8 @@ class Database:
             return
         writer, threads, reader = self._writer, self._threads, self._reader
         self._threads = self._reader = None
-        await asyncio.get_running_loop().run_in_executor(threads, writer.stop)
+        writer.close()
+        await asyncio.get_running_loop().run_in_executor(threads, writer.join)
         await asyncio.get_running_loop().run_in_executor(threads, reader.close)
         threads.shutdown()
 
@@ -102,14 +103,13 @@ class Database:
         process held the database for longer than `patience_s`, or `queue_limit` rows wait already. Cancelling
         the wait does not take the row back.
         """
-        if self._writer is None:
-            raise StoreFailed("the database is not open: await open() first")
+        assert self._writer is not None, "the database is not open: await open() first"
         return self._writer.put(sql, parameters)
 
     async def read(self, sql: str, parameters: Mapping[str, Any] = _NOTHING) -> list[dict[str, Any]]:
         """The rows of one query, as of the last commit, each as column -> value. Raises `StoreFailed`."""
         if self._threads is None:
-            raise StoreFailed("the database is not open: await open() first")
+            raise StoreFailed("the database is not open")
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, sql, parameters)
 
     @property

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ _BUSY_MS = 250
 "SQLite itself waits this long for another process's lock; we ask again until patience is over."
 _PAUSE_S = 0.02
 _CLOSING_PATIENCE_S = 5.0
+_LOG_EVERY = 1000
 
 
 class Job(NamedTuple):
@@ -72,10 +74,14 @@ class Writer:
         """Start the thread."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Write what is queued, then end the thread. Blocks: not for the event loop's thread."""
-        self._closing = True
-        self._queue.put(None)
+    def close(self) -> None:
+        """Take no more statements. What is queued will be written, then the thread ends."""
+        if not self._closing:
+            self._closing = True
+            self._queue.put(None)
+
+    def join(self) -> None:
+        """Wait for the thread to end. Blocks: not for the event loop's thread."""
         self._thread.join()
 
     def put(self, sql: str, parameters: Mapping[str, Any]) -> asyncio.Future[None]:
@@ -92,8 +98,9 @@ class Writer:
         return future
 
     def _refuse(self, future: asyncio.Future[None], reason: str) -> None:
+        if self.refused % _LOG_EVERY == 0:
+            log.error("a row is refused (%d were before it): %s", self.refused, reason)
         self.refused += 1
-        log.error("a row could not be written: %s", reason)
         _fail(future, StoreFailed(reason))
 
     def _run(self) -> None:
@@ -130,7 +137,7 @@ class Writer:
         self.written += len(faults) - len(failures)
         if failures:
             log.error("%d of %d rows could not be written: %s", len(failures), len(batch), failures[0])
-        if batch and not self._loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(_resolve, [job.future for job in batch], faults)
 
     def _commit(self, batch: Sequence[Job]) -> list[StoreFailed | None]:
@@ -173,7 +180,8 @@ def _execute(connection: sqlite3.Connection, job: Job) -> StoreFailed | None:
 
 def _roll_back(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
-        connection.execute("ROLLBACK")
+        with suppress(sqlite3.Error):  # SQLite rolls back by itself when it cannot be told to
+            connection.execute("ROLLBACK")
 
 
 def _is_locked(error: Exception) -> bool:
