@@ -13,13 +13,10 @@ from urllib.parse import urlsplit
 
 from pyreqwest.bytes import Bytes
 from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import BuilderError, ConnectError, ConnectTimeoutError, RequestError
+from pyreqwest.exceptions import ConnectError, ConnectTimeoutError, DetailedPyreqwestError, RequestError
 from pyreqwest.response import Response
 
 from junctor.serving.errors import SourceFailed, WrongDigest
-
-CHUNK: Final = 1 << 20
-"Bytes read, written and hashed at once."
 
 _CUTS: Final = 3
 "Cuts in a row that brought nothing before we call a source broken."
@@ -49,13 +46,13 @@ async def fetch_page(client: Client, url: str, accept: str) -> tuple[str, str] |
                 return None
             _require_ok(response, url)
             return response.get_header("content-type") or "", await _read_page(response, url)
-    except (RequestError, BuilderError) as error:
+    except (RequestError, ValueError) as error:  # ValueError: no address at all
         raise SourceFailed(f"{_host(url)}: {reason_of(error)}") from error
 
 
 async def _read_page(response: Response, url: str) -> str:
     body = bytearray()
-    while chunk := await response.body_reader.read(CHUNK):
+    while chunk := await response.body_reader.read_chunk():
         body += chunk
         if len(body) > _PAGE_CAP:
             raise SourceFailed(f"{url} is longer than {_PAGE_CAP} bytes: not an index page")
@@ -83,10 +80,12 @@ async def _fetch_part(client: Client, url: str, part: Path, cap: int, at: At) ->
             if await _request_rest(client, url, part, cap, at):
                 return
             reason = "sent another part of the file than was asked for"
-        except (ConnectError, ConnectTimeoutError, BuilderError) as error:
+        except (ConnectError, ConnectTimeoutError, ValueError) as error:
             raise SourceFailed(f"{_host(url)}: {reason_of(error)}") from error
         except RequestError as error:
             reason = reason_of(error)
+            if isinstance(error, TimeoutError) and _size(part) == have:
+                break
         cuts = 0 if _size(part) > have else cuts + 1
     raise SourceFailed(f"{_host(url)}: {reason}; what arrived is kept, pull again to go on from there")
 
@@ -94,7 +93,8 @@ async def _fetch_part(client: Client, url: str, part: Path, cap: int, at: At) ->
 async def _request_rest(client: Client, url: str, part: Path, cap: int, at: At) -> bool:
     """Append what is missing. False when the server sent something that does not fit on."""
     have = _size(part)
-    request = client.get(url)
+    # Unbuffered, so that all that came before a cut reaches the disk.
+    request = client.get(url).streamed_read_buffer_limit(0)
     if have:
         request = request.header("range", f"bytes={have}-")
     async with request.build_streamed() as response:
@@ -111,7 +111,7 @@ async def _request_rest(client: Client, url: str, part: Path, cap: int, at: At) 
 async def _append(response: Response, part: Path, have: int, cap: int, at: At) -> None:
     with closing(_Tail(part, have)) as tail:
         at(tail.size)
-        while chunk := await response.body_reader.read(CHUNK):
+        while chunk := await response.body_reader.read_chunk():
             if tail.size + len(chunk) > cap:
                 raise SourceFailed(f"the file is longer than {cap} bytes: not the one that was asked for")
             tail.write(chunk)
@@ -157,10 +157,10 @@ def remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def reason_of(error: RequestError | BuilderError) -> str:
+def reason_of(error: Exception) -> str:
     """The innermost cause in one line: the outer ones only repeat the address."""
-    causes = (error.details or {}).get("causes") or []
-    return causes[-1]["message"] if causes else error.message
+    causes = error.details["causes"] if isinstance(error, DetailedPyreqwestError) else None
+    return causes[-1]["message"] if causes else str(error.args[0])
 
 
 def _require_ok(response: Response, url: str) -> None:

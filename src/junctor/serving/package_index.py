@@ -33,7 +33,6 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _JsonFile(msgspec.Struct):
-    filename: str
     url: str
     hashes: dict[str, str] = {}
 
@@ -52,23 +51,22 @@ def _parse_json(text: str, page_url: str) -> list[Link]:
         page = msgspec.json.decode(text, type=_JsonPage)
     except msgspec.DecodeError as error:
         raise SourceFailed(f"{page_url} is not an index page: {error}") from error
-    return [_link_in(file, page_url) for file in page.files]
-
-
-def _link_in(file: _JsonFile, page_url: str) -> Link:
-    digest = file.hashes.get("sha256", "").lower()
-    return Link(filename=file.filename, url=urljoin(page_url, file.url), sha256=digest)
+    addresses = [f"{file.url}#sha256={file.hashes.get('sha256', '')}" for file in page.files]
+    return [link for address in addresses if (link := _link_of(page_url, address))]
 
 
 def _parse_html(text: str, page_url: str) -> list[Link]:
     anchors = _Anchors()
     anchors.feed(text)
     anchors.close()
-    return [_link_of(urljoin(page_url, href)) for href in anchors.hrefs]
+    return [link for href in anchors.hrefs if (link := _link_of(page_url, href))]
 
 
-def _link_of(address: str) -> Link:
-    url, fragment = urldefrag(address)
+def _link_of(page_url: str, href: str) -> Link | None:
+    try:
+        url, fragment = urldefrag(urljoin(page_url, href))
+    except ValueError:  # not an address
+        return None
     algorithm, _, digest = fragment.partition("=")
     filename = unquote(urlsplit(url).path.rpartition("/")[2])
     return Link(filename=filename, url=url, sha256=digest.lower() if algorithm == "sha256" else "")

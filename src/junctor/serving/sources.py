@@ -176,26 +176,26 @@ async def find_wheel(job: Job, package: str, version: str) -> Link:
     said = list[str]()
     for index in job.options.index_urls:
         try:
-            page = await _read_index(job.client, index, package)
+            links = await _read_index(job.client, index, package)
         except SourceFailed as error:
             said.append(error.message)
             continue
-        link = pick_wheel(parse_page(*page), package, version) if page else None
+        link = pick_wheel(links, package, version)
         if link and (_local_path(link.url) is None or _local_path(index) is not None):
             return link
         said.append(f"{index} has no wheel of it")
     raise SourceFailed(f"{package} {version}: {'; '.join(said) or 'no package index is configured'}")
 
 
-async def _read_index(client: Client, index: str, package: str) -> tuple[str, str, str] | None:
-    """The package's page as (content type, text, address); None when the index has none."""
+async def _read_index(client: Client, index: str, package: str) -> list[Link]:
+    """What the index offers of the package; nothing when it does not know it."""
     url = f"{index.rstrip('/')}/{normalise(package)}/"
     folder = _local_path(url)
     if folder is None:
         page = await fetch_page(client, url, ACCEPT)
-        return page and (*page, url)
+        return parse_page(*page, url) if page else []
     file = folder / "index.html"
-    return ("text/html", file.read_text("utf-8"), url) if file.is_file() else None
+    return parse_page("text/html", file.read_text("utf-8"), url) if file.is_file() else []
 
 
 def _local_path(url: str) -> Path | None:
