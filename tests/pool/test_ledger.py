@@ -203,6 +203,16 @@ async def test_a_report_for_no_open_request_is_logged(
     assert "req_unknown" in caplog.text
 
 
+async def test_a_report_after_the_close_is_logged(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The row is written; what comes late is seen in the log, with its cost."""
+    ledger = make_ledger(database)
+    await ledger.close(begin(ledger), "ok", 200)
+    ledger.report("req_1", spend())
+    assert "usd=0.0005" in caplog.text
+
+
 async def test_a_row_that_cannot_be_written_does_not_cost_the_reply(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -97,10 +97,11 @@ def test_preparing_twice_changes_nothing(tmp_path: Path) -> None:
 
 def test_two_processes_may_create_the_same_file(tmp_path: Path) -> None:
     """They meet at the lock; one creates, the other finds it done."""
-    path = tmp_path / "x.db"
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(prepare, [path] * 8))
-    assert revision(path) == HEAD
+    for turn in range(10):
+        path = tmp_path / f"{turn}.db"
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(prepare, [path] * 8))
+        assert revision(path) == HEAD
 
 
 @pytest.mark.parametrize("found", ["9999", "0002x", "a3f1"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -97,9 +98,12 @@ async def test_one_bad_statement_does_not_cost_the_others(
     bench: Bench, sql: str, parameters: dict[str, object]
 ) -> None:
     """Its own future fails with a reason; the rest of the batch is committed, and the thread lives on."""
+    commits = list[str]()
+    bench.connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
     before, bad, after = bench.put(1), bench.writer.put(sql, parameters), bench.put(2)
     bench.writer.start()
     await asyncio.gather(before, after)
+    assert len(commits) == 1, "a slip of one must not make the others slow"
     with pytest.raises(StoreFailed):
         await bad
     await bench.put(3)
@@ -116,6 +120,8 @@ async def test_a_failure_that_nobody_awaits_makes_no_noise(
     bench.writer.start()
     bench.writer.put("not SQL", {})
     await bench.put(1)
+    await asyncio.sleep(0)
+    gc.collect()
     assert not complaints
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert bench.writer.failed == 1

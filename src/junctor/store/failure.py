@@ -28,5 +28,15 @@ def explain(error: Exception) -> StoreFailed:
     """SQLite's error in words, with what to do about it."""
     if isinstance(error, StoreFailed):
         return error
-    advice = _ADVICE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    advice = _ADVICE.get(_primary_code(error))
     return StoreFailed(f"{error}: {advice}" if advice else f"{error}")
+
+
+def is_locked(error: Exception) -> bool:
+    """Whether another connection is in the way, so that a later try may succeed."""
+    return _primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _primary_code(error: Exception) -> int:
+    """SQLite's primary result code, the low byte of the extended one; 0 for other errors."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

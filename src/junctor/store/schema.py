@@ -12,9 +12,10 @@ import re
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from junctor.store.failure import StoreFailed
+from junctor.store.failure import StoreFailed, is_locked
 
 HEAD = "0001"
 "The newest migration: what `schema.sql` pictures. Revisions are numbered, so that newer and older compare."
@@ -36,7 +37,7 @@ def prepare(path: Path) -> None:
     try:
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         revision = _create_or_read_revision(connection, path)
-        connection.execute("PRAGMA journal_mode = WAL")
+        _switch_to_wal(connection)
     finally:
         connection.close()
     if revision != HEAD:
@@ -56,6 +57,19 @@ def _create_or_read_revision(connection: sqlite3.Connection, path: Path) -> str:
     row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     connection.execute("COMMIT")
     return str(row[0]) if row else ""
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """The mode stays with the file. SQLite does not wait for others by itself when it changes it."""
+    deadline = time.monotonic() + _BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if not is_locked(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def statements(script: str) -> list[str]:

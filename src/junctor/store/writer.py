@@ -12,14 +12,13 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-from junctor.store.failure import StoreFailed, explain
+from junctor.store.failure import StoreFailed, explain, is_locked
 
 log = logging.getLogger(__name__)
 
 FAULTS = (sqlite3.Error, sqlite3.Warning, OverflowError, ValueError, TypeError, MemoryError)
 "What one statement can fail with: SQLite's errors, and values that it cannot hold."
 
-_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _BUSY_MS = 250
 "SQLite itself waits this long for another process's lock; we ask again until patience is over."
 _PAUSE_S = 0.02
@@ -109,6 +108,7 @@ class Writer:
             self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
             while batch := self._next_batch():
                 self._settle(batch, self._commit(batch))
+                batch = []  # let go of it before the wait for the next
         finally:
             # After an orderly end nothing is left. After a fault of our own, nobody may wait for ever.
             self._closing = True
@@ -148,7 +148,7 @@ class Writer:
                 return _transact(self._connection, batch)
             except FAULTS as error:
                 _roll_back(self._connection)
-                locked = _is_locked(error)
+                locked = is_locked(error)
                 if locked and time.monotonic() - started < self._patience():
                     time.sleep(_PAUSE_S)
                 elif locked or len(batch) == 1:
@@ -182,10 +182,6 @@ def _roll_back(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
         with suppress(sqlite3.Error):  # SQLite rolls back by itself when it cannot be told to
             connection.execute("ROLLBACK")
-
-
-def _is_locked(error: Exception) -> bool:
-    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _LOCKED
 
 
 def _resolve(futures: Sequence[asyncio.Future[None]], faults: Sequence[StoreFailed | None]) -> None:
