@@ -1,0 +1,227 @@
+"""What Anthropic's Messages API answers, as events: whole and streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from junctor.chat import (
+    Event,
+    Finished,
+    FinishReason,
+    Raw,
+    Text,
+    Thought,
+    ToolCall,
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamRateLimited,
+    UpstreamTimeout,
+    Usage,
+)
+from junctor.wire.json_value import BAD_JSON
+
+STOP_REASONS: Mapping[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+_ERRORS: Mapping[str, type[UpstreamError]] = {
+    "rate_limit_error": UpstreamRateLimited,
+    "timeout_error": UpstreamTimeout,
+}
+"Errors within a stream; all others, `overloaded_error` among them, mean that the upstream broke."
+
+
+class _Usage(msgspec.Struct, frozen=True):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+
+
+class _Block(msgspec.Struct, frozen=True):
+    type: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    id: str | None = None
+    name: str | None = None
+    input: Any = None
+
+
+class _Message(msgspec.Struct, frozen=True):
+    content: list[_Block] | None = None
+    stop_reason: str | None = None
+    usage: _Usage | None = None
+    error: Any = None
+
+
+class _Delta(msgspec.Struct, frozen=True):
+    type: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    partial_json: str | None = None
+    stop_reason: str | None = None
+
+
+class _Error(msgspec.Struct, frozen=True):
+    type: str = ""
+    message: str = ""
+
+
+class _StreamEvent(msgspec.Struct, frozen=True):
+    type: str
+    index: int = 0
+    message: _Message | None = None
+    content_block: _Block | None = None
+    delta: _Delta | None = None
+    usage: _Usage | None = None
+    error: _Error | None = None
+
+
+_message_decoder = msgspec.json.Decoder(_Message)
+_event_decoder = msgspec.json.Decoder(_StreamEvent)
+
+
+def parse_message(body: bytes, *, relay: bool) -> Iterator[Event]:
+    """The events of a whole reply. Raises `UpstreamBroken`."""
+    try:
+        message = _message_decoder.decode(body)
+    except BAD_JSON as error:
+        raise UpstreamBroken(f"its answer is not what Anthropic's Messages API defines: {error}") from None
+    if message.content is None:
+        raise UpstreamBroken("its answer holds no `content`")
+    if relay:
+        yield Raw(body)
+    else:
+        calls = 0
+        for block in message.content:
+            if block.type == "text" and block.text:
+                yield Text(block.text)
+            elif block.type == "thinking" and block.thinking:
+                yield Thought(block.thinking)
+            elif block.type == "tool_use":
+                arguments = msgspec.json.encode(block.input or {}).decode()
+                yield ToolCall(calls, block.id or f"call_{calls}", block.name or "", arguments)
+                calls += 1
+    if message.usage is not None:
+        yield _UsageCount().take(message.usage)
+    yield Finished(_finish_reason(message.stop_reason or "end_turn"))
+
+
+def _finish_reason(word: str) -> FinishReason:
+    return STOP_REASONS.get(word, "stop")
+
+
+class MessageStreamParser:
+    """Reads the events of one streamed answer. `Finished` comes with `end()`."""
+
+    def __init__(self, *, relay: bool) -> None:
+        self._relay = relay
+        self._usage = _UsageCount()
+        self._reason: str | None = None
+        self._calls: dict[int, int] = {}
+        "Number of the tool call, by the index of its block."
+        self._has_arguments: set[int] = set()
+        self.done = False
+        "Whether the stream has said that it is over; whatever follows is ignored."
+
+    def parse(self, data: bytes) -> Iterator[Event]:
+        """The events of one frame. Raises `UpstreamError`."""
+        if self.done:
+            return
+        try:
+            event = _event_decoder.decode(data)
+        except BAD_JSON as error:
+            raise UpstreamBroken(
+                f"its stream is not what Anthropic's Messages API defines: {error}"
+            ) from None
+        if event.type == "error":
+            raise _stream_error(event.error or _Error())
+        if self._relay:
+            yield Raw(data, has_text=event.type == "content_block_delta")
+        else:
+            yield from self._decoded(event)
+        yield from self._bookkeeping(event)
+
+    def end(self) -> Finished:
+        """The stream is over. Raises `UpstreamBroken` when the answer is not."""
+        if self._reason is None:
+            raise UpstreamBroken("its stream ended in the middle of the answer")
+        return Finished(_finish_reason(self._reason))
+
+    def _bookkeeping(self, event: _StreamEvent) -> Iterator[Event]:
+        match event.type:
+            case "message_start":
+                if event.message is not None and event.message.usage is not None:
+                    yield self._usage.take(event.message.usage)
+            case "message_delta":
+                if event.delta is not None and event.delta.stop_reason:
+                    self._reason = event.delta.stop_reason
+                if event.usage is not None:
+                    yield self._usage.take(event.usage)
+            case "message_stop":
+                self.done = True
+            case _:
+                pass
+
+    def _decoded(self, event: _StreamEvent) -> Iterator[Event]:
+        match event.type:
+            case "content_block_start":
+                if event.content_block is not None:
+                    yield from self._block_start(event.index, event.content_block)
+            case "content_block_delta":
+                if event.delta is not None:
+                    yield from self._block_delta(event.index, event.delta)
+            case "content_block_stop":
+                if event.index in self._calls and event.index not in self._has_arguments:
+                    # A call without arguments streams none; OpenAI's form wants an object.
+                    yield ToolCall(self._calls[event.index], arguments="{}")
+            case _:
+                pass
+
+    def _block_start(self, index: int, block: _Block) -> Iterator[Event]:
+        if block.type == "tool_use":
+            number = self._calls[index] = len(self._calls)
+            yield ToolCall(number, block.id or f"call_{number}", block.name or "")
+        elif block.type == "text" and block.text:
+            yield Text(block.text)
+        elif block.type == "thinking" and block.thinking:
+            yield Thought(block.thinking)
+
+    def _block_delta(self, index: int, delta: _Delta) -> Iterator[Event]:
+        if delta.text:
+            yield Text(delta.text)
+        elif delta.thinking:
+            yield Thought(delta.thinking)
+        elif delta.partial_json and index in self._calls:
+            self._has_arguments.add(index)
+            yield ToolCall(self._calls[index], arguments=delta.partial_json)
+
+
+class _UsageCount:
+    """Sums up what the parts of a stream say: each field counts from the start, and some come only once."""
+
+    def __init__(self) -> None:
+        self._input = self._output = self._read = self._written = 0
+
+    def take(self, usage: _Usage) -> Usage:
+        self._input = self._input if usage.input_tokens is None else usage.input_tokens
+        self._output = self._output if usage.output_tokens is None else usage.output_tokens
+        self._read = self._read if usage.cache_read_input_tokens is None else usage.cache_read_input_tokens
+        if usage.cache_creation_input_tokens is not None:
+            self._written = usage.cache_creation_input_tokens
+        return Usage(self._input + self._read + self._written, self._output, self._read)
+
+
+def _stream_error(error: _Error) -> UpstreamError:
+    kind = _ERRORS.get(error.type, UpstreamBroken)
+    said = error.message[:1000] or "it did not say why"
+    return kind(f"it failed while it answered ({error.type or 'error'}): {said}")

@@ -1,0 +1,117 @@
+"""Constraints as callers write them: the body field `junctor` and the `x-junctor-*` headers.
+
+    {"junctor": {"max_usd": 0.01, "never": ["big"]}}      x-junctor-max-usd: 0.01     x-junctor-never: big
+
+A field of the body wins over its header.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import msgspec
+
+from junctor.chat import BadRequest, Constraints
+from junctor.wire.json_value import BAD_JSON
+
+FIELD = "junctor"
+"The body field."
+HEADER_PREFIX = "x-junctor-"
+
+_SHAPES = {field.name: field.type for field in msgspec.structs.fields(Constraints)}
+_LISTS = frozenset({"needs", "only", "never"})
+_HIGHEST = {"quality": 1.0}
+_SAID_AS = {
+    "max_usd": "an amount of USD, such as 0.01",
+    "max_first_token_ms": "a number of milliseconds",
+    "max_total_ms": "a number of milliseconds",
+    "needs": "a list of skills: tools, vision, json, audio",
+    "min_window": "a whole number of tokens",
+    "only": "a list of names of models",
+    "never": "a list of names of models",
+    "quality": "a number from 0 to 1",
+    "mode": "one of balanced, cost, quality",
+}
+_MOST_SHOWN = 80
+
+
+def parse_constraints(field: msgspec.Raw | None, headers: Mapping[str, str]) -> Constraints:
+    """The constraints of one request. Raises `BadRequest`, which names the field or the header."""
+    found = _from_headers(headers)
+    if field is not None:
+        found |= _from_body(field)
+    return Constraints(**found) if found else _NONE
+
+
+_NONE = Constraints()
+_Fields = dict[str, Any]
+_decoder = msgspec.json.Decoder[_Fields | None](_Fields | None)
+
+
+def _from_body(field: msgspec.Raw) -> dict[str, Any]:
+    try:
+        values = _decoder.decode(field)
+    except BAD_JSON:
+        raise BadRequest(f"`{FIELD}` must be an object of constraints", param=FIELD) from None
+    found: dict[str, Any] = {}
+    for name, value in values.items() if values else ():
+        param = f"{FIELD}.{name[:_MOST_SHOWN]}"
+        if name not in _SHAPES:
+            hint = _suggestion(name, _SHAPES)
+            raise BadRequest(f"`{param}` is not a constraint{hint}", param=param)
+        found[name] = _check(name, value, param)
+    return found
+
+
+def _from_headers(headers: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for header, text in headers.items():
+        if header[:10].lower() != HEADER_PREFIX:
+            continue
+        param = header.lower()[:_MOST_SHOWN]
+        name = param.removeprefix(HEADER_PREFIX).replace("-", "_")
+        if name not in _SHAPES:
+            hint = _suggestion(param, [HEADER_PREFIX + known.replace("_", "-") for known in _SHAPES])
+            raise BadRequest(f"the header `{param}` is not known{hint}", param=param)
+        found[name] = _check(name, _header_value(name, text.strip()), param)
+    return found
+
+
+def _header_value(name: str, text: str) -> object:
+    if name in _LISTS:
+        return [part.strip() for part in text.split(",")]
+    if name == "mode":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _check(name: str, value: object, param: str) -> object:
+    try:
+        checked: object = msgspec.convert(value, _SHAPES[name])
+    except (msgspec.ValidationError, OverflowError):
+        raise _refusal(name, value, param) from None
+    if isinstance(checked, int | float):
+        fits = math.isfinite(checked) and 0 <= checked <= _HIGHEST.get(name, math.inf)
+    else:
+        fits = name not in _LISTS or "" not in cast("tuple[str, ...]", checked)
+    if not fits:
+        raise _refusal(name, value, param)
+    return cast("object", checked)
+
+
+def _refusal(name: str, value: object, param: str) -> BadRequest:
+    shown = repr(value)
+    shown = shown if len(shown) <= _MOST_SHOWN else shown[:_MOST_SHOWN] + "..."
+    least = ", at least 0" if _SAID_AS[name].startswith(("an amount", "a number of", "a whole")) else ""
+    return BadRequest(f"`{param}` must be {_SAID_AS[name]}{least}; it is {shown}", param=param)
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}"

@@ -1,0 +1,316 @@
+"""OpenAI chat replies as we send them: streamed, whole, errors, and the list of models.
+
+Frames that an upstream sent in the same dialect pass as they are; everything else is built here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from junctor.chat import (
+    Answer,
+    Event,
+    Finished,
+    JunctorError,
+    ModelCard,
+    Raw,
+    Started,
+    Text,
+    Thought,
+    ToolCall,
+    UpstreamBroken,
+    Usage,
+    join_tool_call,
+)
+from junctor.wire.openai_answer import DONE
+from junctor.wire.openai_request import Call
+from junctor.wire.sse import render_event
+
+_END = render_event(DONE)
+
+
+class _Function(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    index: int | None = None
+    id: str | None = None
+    type: str | None = None
+    function: _Function
+
+
+class _Delta(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    role: str | None = None
+    content: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: tuple[_ToolCall, ...] | None = None
+
+
+class _ChunkChoice(msgspec.Struct, frozen=True):
+    delta: _Delta
+    finish_reason: str | None = None
+    index: int = 0
+
+
+class _Details(msgspec.Struct, frozen=True):
+    cached_tokens: int
+
+
+class _Usage(msgspec.Struct, frozen=True):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: _Details
+
+
+class _Chunk(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    object: str = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: tuple[_ChunkChoice, ...]
+    usage: _Usage | None = None
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True):
+    role: str = "assistant"
+    content: str | None
+    refusal: None = None
+    reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
+    tool_calls: tuple[_ToolCall, ...] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Choice(msgspec.Struct, frozen=True):
+    message: _Message
+    finish_reason: str
+    index: int = 0
+    logprobs: None = None
+
+
+class _Completion(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    object: str = "chat.completion"
+    created: int
+    model: str
+    choices: tuple[_Choice, ...]
+    usage: _Usage | msgspec.UnsetType = msgspec.UNSET
+
+
+_encoder = msgspec.json.Encoder()
+
+
+class ChatRenderer:
+    """Renders the events of one answer as the reply to one call.
+
+    `render()` gives the pieces to send as they come: of a stream its server-sent events, of a whole reply
+    nothing. `end()`, after `Finished`, gives the last bytes: the end of the stream, or the whole reply.
+    """
+
+    def __init__(self, call: Call, *, created: int | None = None) -> None:
+        """`created`: seconds since 1970; None takes the clock."""
+        request = call.request
+        self._stream = request.stream
+        self._include_usage = call.include_usage
+        self._id = completion_id(request.id)
+        self._created = int(time.time()) if created is None else created
+        self._model = request.model
+        self._role_sent = False
+        self._relayed = False
+        self._whole: bytes | None = None
+        self._text: list[str] = []
+        self._thought: list[str] = []
+        self._calls: dict[int, ToolCall] = {}
+        self._usage: Usage | None = None
+        self._finished: Finished | None = None
+
+    def render(self, event: Event) -> Iterator[bytes]:
+        """What to send now, if anything."""
+        match event:
+            case Raw():
+                yield from self._relay(event)
+            case Text() | Thought() | ToolCall():
+                if self._stream:
+                    yield self._chunk(_delta(event, is_first=not self._role_sent))
+                    self._role_sent = True
+                else:
+                    self._keep(event)
+            case Usage():
+                self._usage = event
+            case Started():
+                self._model = event.model
+            case Finished():
+                self._finished = event
+            case _:
+                pass
+
+    def end(self) -> bytes:
+        """The last bytes. Raises `UpstreamBroken` when there was no `Finished`."""
+        if self._finished is None:
+            raise UpstreamBroken("the answer ended without a finish reason")
+        if self._stream:
+            return self._end_of_stream(self._finished)
+        return self._whole if self._whole is not None else self._whole_reply(self._finished)
+
+    def _relay(self, event: Raw) -> Iterator[bytes]:
+        self._relayed = True
+        if not self._stream:
+            self._whole = event.frame
+        elif event.has_text or self._include_usage or not is_usage_only(event.frame):
+            yield render_event(event.frame)
+
+    def _keep(self, event: Text | Thought | ToolCall) -> None:
+        match event:
+            case Text():
+                self._text.append(event.text)
+            case Thought():
+                self._thought.append(event.text)
+            case ToolCall():
+                self._calls[event.index] = join_tool_call(self._calls.get(event.index), event)
+
+    def _chunk(self, delta: _Delta, finish_reason: str | None = None) -> bytes:
+        choice = _ChunkChoice(delta, finish_reason)
+        chunk = _Chunk(id=self._id, created=self._created, model=self._model, choices=(choice,))
+        return render_event(_encoder.encode(chunk))
+
+    def _end_of_stream(self, finished: Finished) -> bytes:
+        if self._relayed:
+            return _END
+        last = b"" if self._role_sent else self._chunk(_Delta(role="assistant", content=""))
+        last += self._chunk(_Delta(), finished.reason)
+        if self._include_usage and self._usage is not None:
+            chunk = _Chunk(
+                id=self._id,
+                created=self._created,
+                model=self._model,
+                choices=(),
+                usage=_render_usage(self._usage),
+            )
+            last += render_event(_encoder.encode(chunk))
+        return last + _END
+
+    def _whole_reply(self, finished: Finished) -> bytes:
+        answer = Answer(
+            model=self._model,
+            text="".join(self._text),
+            thought="".join(self._thought),
+            tool_calls=tuple(self._calls[index] for index in sorted(self._calls)),
+            usage=self._usage,
+            reason=finished.reason,
+        )
+        return render_reply(answer, id=self._id, created=self._created)
+
+
+def completion_id(request_id: str) -> str:
+    """The id of the completion that answers a request."""
+    return "chatcmpl-" + request_id.removeprefix("req_")
+
+
+def is_usage_only(frame: bytes) -> bool:
+    """Whether a chunk is there for its token counts alone: a stream that is asked for them ends with one."""
+    # The substring test costs a fraction of the decoding, and almost no chunk passes it.
+    if b'"usage"' not in frame:
+        return False
+    try:
+        chunk = _usage_decoder.decode(frame)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return not chunk.choices and chunk.usage is not None
+
+
+class _UsageChunk(msgspec.Struct, frozen=True):
+    choices: list[msgspec.Raw] | None = None
+    usage: dict[str, msgspec.Raw] | None = None
+
+
+_usage_decoder = msgspec.json.Decoder(_UsageChunk)
+
+
+def _delta(event: Text | Thought | ToolCall, *, is_first: bool) -> _Delta:
+    role = "assistant" if is_first else None
+    match event:
+        case Text():
+            return _Delta(role=role, content=event.text)
+        case Thought():
+            return _Delta(role=role, reasoning_content=event.text)
+        case ToolCall():
+            return _Delta(role=role, tool_calls=(_tool_call_piece(event),))
+
+
+def _tool_call_piece(call: ToolCall) -> _ToolCall:
+    is_first = bool(call.id or call.name)
+    return _ToolCall(
+        index=call.index,
+        id=call.id or None,
+        type="function" if is_first else None,
+        function=_Function(name=call.name or None, arguments=call.arguments),
+    )
+
+
+def _render_usage(usage: Usage) -> _Usage:
+    total = usage.input_tokens + usage.output_tokens
+    return _Usage(usage.input_tokens, usage.output_tokens, total, _Details(usage.cached_tokens))
+
+
+def render_reply(answer: Answer, *, id: str, created: int) -> bytes:  # noqa: A002 - the wire's word
+    """A whole answer. `created`: seconds since 1970."""
+    calls = tuple(
+        _ToolCall(id=call.id, type="function", function=_Function(call.name, call.arguments))
+        for call in answer.tool_calls
+    )
+    message = _Message(
+        content=answer.text if answer.text or not calls else None,
+        reasoning_content=answer.thought or msgspec.UNSET,
+        tool_calls=calls or msgspec.UNSET,
+    )
+    completion = _Completion(
+        id=id,
+        created=created,
+        model=answer.model,
+        choices=(_Choice(message, answer.reason),),
+        usage=_render_usage(answer.usage) if answer.usage else msgspec.UNSET,
+    )
+    return _encoder.encode(completion)
+
+
+class _Error(msgspec.Struct, frozen=True):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+def render_error(error: JunctorError) -> bytes:
+    """The envelope of an error: all four keys, as OpenAI's specification has it."""
+    return _encoder.encode({"error": _Error(error.message, error.type, error.param, error.code)})
+
+
+def render_error_event(error: JunctorError) -> bytes:
+    """An error after the first text: one event, after which the stream ends without `[DONE]`."""
+    return render_event(render_error(error))
+
+
+class _Model(msgspec.Struct, frozen=True):
+    id: str
+    owned_by: str
+    object: str = "model"
+    created: int = 0
+    "We do not know when a model was made; the field is required."
+
+
+def _model(card: ModelCard) -> _Model:
+    return _Model(card.name, card.provider or "junctor")
+
+
+def render_model(card: ModelCard) -> bytes:
+    """One model, for `GET /v1/models/{name}`."""
+    return _encoder.encode(_model(card))
+
+
+def render_models(cards: Iterable[ModelCard]) -> bytes:
+    """The models, for `GET /v1/models`."""
+    return _encoder.encode({"object": "list", "data": [_model(card) for card in cards]})
