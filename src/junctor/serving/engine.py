@@ -29,7 +29,10 @@ from junctor.serving.order import Order, Ready
 
 EngineState = Literal["stopped", "starting", "ready", "restarting", "failed"]
 
-_LAST_WORDS = 4096
+_NEWS_S: Final = 0.5
+"How long the news of a death may take after its connections broke, seconds."
+
+_LAST_WORDS: Final = 4096
 "Bytes of the child's stderr that we keep for error messages."
 
 
@@ -154,7 +157,7 @@ class ChildEngine:
     async def died(self, endpoint: Endpoint) -> bool:
         """Whether the child behind an endpoint has ended."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(_NEWS_S):
                 while self._endpoint == endpoint:
                     await self._changed.wait()
         return self._endpoint != endpoint
