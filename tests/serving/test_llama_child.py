@@ -195,10 +195,10 @@ async def test_a_web_page_is_not_let_in_by_the_preflight(running: Running) -> No
     assert response.get_header("access-control-allow-credentials") != "true"
 
 
-async def test_the_child_dies_with_its_parent_even_while_it_loads(
+async def test_the_child_dies_with_its_parent_even_while_it_is_stuck(
     tmp_path: Path, real_weights_dir: Path
 ) -> None:
-    """kill -9 of the parent before the weights are loaded: the kernel ends the child."""
+    """kill -9 of the parent while the child cannot read its stdin: the kernel ends it."""
     weights = await pull(LARGE, real_weights_dir)
     script = tmp_path / "parent.py"
     script.write_text(
@@ -210,6 +210,7 @@ async def test_the_child_dies_with_its_parent_even_while_it_loads(
     )
     parent = await asyncio.create_subprocess_exec(sys.executable, str(script))
     child = await _child_that_loads(parent.pid, weights)
+    os.kill(child, signal.SIGSTOP)
     parent.kill()
     await parent.wait()
     while Path(f"/proc/{child}").exists():
