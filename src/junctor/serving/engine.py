@@ -10,6 +10,7 @@ closed connection. Secrets are new at every start and go to the child on its std
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import sys
@@ -21,11 +22,12 @@ from pathlib import Path
 from typing import Final, Literal, Protocol
 
 import msgspec
-import structlog
 from msgspec.structs import replace
 
 from junctor.chat import EngineDown
 from junctor.serving.order import Order, Ready
+
+log = logging.getLogger(__name__)
 
 EngineState = Literal["stopped", "starting", "ready", "restarting", "failed"]
 
@@ -122,7 +124,6 @@ class ChildEngine:
         self._changed = asyncio.Event()
         "Set, and replaced, whenever the status changes."
         self._keeper: asyncio.Task[None] | None = None
-        self._log = structlog.get_logger("junctor.serving").bind(model=order.name)
 
     @property
     def status(self) -> EngineStatus:
@@ -188,9 +189,9 @@ class ChildEngine:
         state: EngineState = "failed" if given_up else "restarting"
         self._move(EngineStatus(state=state, crashes=crashes, load_s=self._status.load_s, detail=cause))
         if given_up:
-            self._log.error("engine given up", crashes=crashes, cause=cause)
+            log.error("the engine of %s is given up after %d crashes: %s", self._order.name, crashes, cause)
         else:
-            self._log.warning("engine crashed", crashes=crashes, cause=cause)
+            log.warning("the engine of %s crashed (%d so far): %s", self._order.name, crashes, cause)
 
     async def _run_once(self) -> tuple[float, str]:
         """One life of the child: how long it could answer, seconds, and what it died of, in words."""
@@ -222,7 +223,7 @@ class ChildEngine:
         self._endpoint = Endpoint(base_url=ready.base_url, key=order.key, start=self._starts)
         load_s = round(since - began, 2)
         self._move(replace(self._status, state="ready", pid=life.pid, load_s=load_s))
-        self._log.info("engine ready", load_s=load_s)
+        log.info("the engine of %s is ready after %.1f s", self._order.name, load_s)
         cause = await life.wait()
         return time.monotonic() - since, cause
 
