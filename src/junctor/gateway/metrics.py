@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from junctor.pool.ledger import Receipt
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
@@ -46,6 +48,18 @@ class Metrics:
         self.in_flight = Gauge(
             "junctor_requests_in_flight", "Requests being answered.", registry=self._registry
         )
+
+    def observe(self, receipt: Receipt, *, route: str, outcome: str) -> None:
+        """Count a request that has ended."""
+        model = receipt.model or "none"
+        self.requests.labels(route, model, outcome).inc()
+        self.duration.labels(route).observe(receipt.total_ms / 1e3)
+        if receipt.first_token_ms is not None:
+            self.first_token.labels(model).observe(receipt.first_token_ms / 1e3)
+        self.tokens.labels(model, "input").inc(receipt.input_tokens)
+        self.tokens.labels(model, "output").inc(receipt.output_tokens)
+        self.cost.labels(model).inc(receipt.usd)
+        self.saved.inc(max(0.0, receipt.saved_usd))
 
     def render(self) -> bytes:
         """The text exposition format."""

@@ -1,0 +1,5 @@
+"""`python -m junctor` is `junctor`."""
+
+from junctor.cli import main
+
+main()

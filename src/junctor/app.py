@@ -1,0 +1,180 @@
+"""The composition root: settings in, an ASGI application out. The only module that knows every room.
+
+The pool is built from the inside out; for each model of the settings:
+
+    upstream  ->  Metered (counts each call)  ->  Resilient (tries again)  ->  Fallback (asks another)
+
+and beside them stands `auto`, the router over all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from importlib import resources
+from typing import Any
+
+from msgspec.structs import asdict
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from junctor.assemble import Builder, Member, choose_members, database_path
+from junctor.chat import InternalError, JunctorError, Model, ModelCard, UnknownRoute, WrongMethod
+from junctor.gateway import models_api
+from junctor.gateway.admit import CallerKey, Doorkeeper
+from junctor.gateway.chat import CHAT_PATH, ChatEndpoint
+from junctor.gateway.metrics import Metrics
+from junctor.gateway.receive import Receive, Scope, Send, read_headers
+from junctor.gateway.reply import Reply, render_refusal
+from junctor.pool.ledger import Ledger
+from junctor.pool.metered import Metered
+from junctor.pool.resilient import Fallback, Resilient
+from junctor.pool.transport import Transport
+from junctor.routing import api as routing_api
+from junctor.routing.predictor import Predictor, parse_artefact
+from junctor.routing.router import Router
+from junctor.routing.store import DecisionStore
+from junctor.settings import Environment, Settings
+from junctor.store.database import Database
+from junctor.store.ids import new_id
+
+log = logging.getLogger(__name__)
+
+ARTEFACT = resources.files("junctor.routing") / "artefact" / "router.msgpack"
+"What the router was trained to; `lab/train_router.py` writes it."
+
+
+class Junctor:
+    """The ASGI application. `start` opens everything, `stop` lets go of it; between them it answers."""
+
+    def __init__(self, settings: Settings, environment: Environment) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._metrics = Metrics()
+        self._doorkeeper = Doorkeeper([CallerKey(name=key.name, sha256=key.sha256) for key in settings.keys])
+        self._database = Database(database_path(settings, environment), settings.store.synchronous)
+        self._transport = Transport()
+        self._builder: Builder | None = None
+        self._strongest: ModelCard | None = None
+        self._chat: ChatEndpoint | None = None
+        self._rest: Starlette | None = None
+
+    async def start(self) -> None:
+        """Open the database, build the pool, start the local engines (which load on their own).
+
+        Raises `SettingsError` or `StoreFailed`: a server that cannot work does not start.
+        """
+        members, _ = await asyncio.gather(
+            choose_members(self._settings, self._environment), self._database.open()
+        )
+        ledger = Ledger(self._database, strongest=lambda: self._strongest)
+        self._builder = Builder(self._settings, self._environment, self._transport)
+        answering = self._build_models(members, ledger)
+        router = self._build_router(answering)
+        self._strongest = router.strongest
+        pool: dict[str, Model] = {**answering, router.card.name: router}
+        self._chat = ChatEndpoint(
+            pool,
+            ledger,
+            self._doorkeeper,
+            self._metrics,
+            max_body_bytes=self._settings.server.max_body_bytes,
+            body_timeout_s=self._settings.server.body_timeout_s,
+        )
+        self._rest = self._build_rest(pool, ledger)
+        for engine in self._builder.engines.values():
+            await engine.start()
+
+    async def stop(self) -> None:
+        """Let go of everything, in the order opposite to `start`. Rows that are queued are written."""
+        if self._builder is not None:
+            await asyncio.gather(*(engine.stop() for engine in self._builder.engines.values()))
+        await self._transport.close()
+        await self._database.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request. Chats go straight to their endpoint, past every framework."""
+        assert self._chat is not None, "start() comes first"
+        if scope["path"] == CHAT_PATH:
+            await self._chat(scope, receive, send)
+        else:
+            await self._answer_rest(scope, receive, send)
+
+    async def _answer_rest(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """All routes but the chat: keys are checked here, faults end here."""
+        reply = Reply(send, request_id := new_id("req_"))
+        assert self._rest is not None
+        try:
+            if scope["path"] not in models_api.OPEN_PATHS:
+                self._doorkeeper.admit(read_headers(scope))
+            await self._rest(scope, receive, send)
+        except JunctorError as error:
+            await reply.error(error, scope["path"])
+        except Exception:
+            log.exception("our own fault in %s", request_id)
+            error = InternalError(f"Junctor failed; the log has the reason under {request_id}")
+            await reply.error(error, scope["path"])
+
+    def _build_models(self, members: list[Member], ledger: Ledger) -> dict[str, Model]:
+        """What answers under each member's name."""
+        assert self._builder is not None
+        attempts = self._settings.retries.attempts
+        tried = {
+            member.card.name: Resilient(Metered(self._builder.build(member), ledger.report), attempts)
+            for member in members
+        }
+        models: dict[str, Model] = {}
+        for member in members:
+            names = [member.card.name, *member.settings.fallbacks]
+            models[names[0]] = (
+                Fallback([tried[name] for name in names]) if len(names) > 1 else tried[names[0]]
+            )
+        return models
+
+    def _build_router(self, answering: dict[str, Model]) -> Router:
+        return Router(
+            answering,
+            Predictor(parse_artefact(ARTEFACT.read_bytes())),
+            mode=self._settings.routing.mode,
+            floor=self._settings.routing.quality,
+            save_decision=DecisionStore(self._database).save,
+            new_id=lambda: new_id("dec_"),
+        )
+
+    def _build_rest(self, pool: dict[str, Model], ledger: Ledger) -> Starlette:
+        async def outcome_of(request_id: str) -> dict[str, Any] | None:
+            row = await ledger.find(request_id)
+            return None if row is None else asdict(row)
+
+        return Starlette(
+            routes=[
+                *models_api.routes(pool, self._metrics, self._readiness),
+                *routing_api.routes(DecisionStore(self._database), outcome_of),
+            ],
+            exception_handlers={HTTPException: _answer_starlettes_error, JunctorError: _answer_error},
+        )
+
+    def _readiness(self) -> dict[str, str]:
+        assert self._builder is not None
+        engines = {f"model {name}": engine.status.state for name, engine in self._builder.engines.items()}
+        return {"store": "ok", **engines}
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    """An error of ours, raised by a route."""
+    assert isinstance(error, JunctorError)
+    content_type, body = render_refusal(error, request.url.path)
+    return Response(body, error.status, media_type=content_type)
+
+
+async def _answer_starlettes_error(request: Request, error: Exception) -> Response:
+    """Starlette's own 404 and 405, in the envelope that their path promises."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == WrongMethod.status:
+        return await _answer_error(request, WrongMethod(f"{path} does not take {request.method}"))
+    return await _answer_error(
+        request, UnknownRoute(f"there is no {path} here; docs/reference/routes.md lists what there is")
+    )

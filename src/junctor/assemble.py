@@ -1,0 +1,212 @@
+"""From settings to the pool's members: a card of facts for each model, and what answers under its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+
+from junctor.chat import BadRequest, Model, ModelCard, Price
+from junctor.pool.catalog import (
+    CONFIGURED,
+    PROVIDERS,
+    ListPrice,
+    PriceRef,
+    Provider,
+    choose_price,
+    look_up_prices,
+)
+from junctor.pool.scripted import ScriptedModel, parse_script
+from junctor.pool.transport import Target, Timeouts, Transport
+from junctor.pool.upstream import AnthropicUpstream, OpenAIUpstream
+from junctor.serving.card import card_of
+from junctor.serving.engine import LlamaEngine
+from junctor.serving.llama import LocalModel
+from junctor.serving.manifest import named, shipped
+from junctor.serving.weights import installed
+from junctor.settings import Environment, ModelSettings, Settings
+from junctor.settings_check import SettingsError, suggestion
+
+LOCAL = "local"
+"The provider of models that Junctor runs itself."
+SCRIPTED = "scripted"
+"The provider of models that say what a script says."
+
+_UPSTREAMS = {"openai_chat": OpenAIUpstream, "anthropic_messages": AnthropicUpstream}
+_NO_PROVIDER = Provider(base_url="")
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """One model of the pool before it is built."""
+
+    settings: ModelSettings
+    card: ModelCard
+
+
+def weights_dir(settings: Settings, environment: Environment) -> Path:
+    """Where the weights of local models lie."""
+    return settings.local.weights_dir or environment.cache_dir / "weights"
+
+
+def database_path(settings: Settings, environment: Environment) -> Path:
+    """Where the ledger and the decisions lie."""
+    return settings.store.path or environment.data_dir / "junctor.db"
+
+
+def choose_models(settings: Settings, environment: Environment) -> Sequence[ModelSettings]:
+    """The configured models; without any, the local ones that are pulled."""
+    if settings.models:
+        return settings.models
+    folder = weights_dir(settings, environment)
+    pulled = [manifest for manifest in shipped().values() if installed(manifest, folder)]
+    return [ModelSettings(name=manifest.name, provider=LOCAL) for manifest in pulled]
+
+
+def find_mistakes(settings: Settings, environment: Environment) -> Iterator[str]:
+    """What makes a model of the settings impossible to build, each as one sentence."""
+    for index, model in enumerate(settings.models):
+        at = f"models[{index}] ({model.name})"
+        if model.provider == LOCAL:
+            yield from _local_mistakes(model, at, weights_dir(settings, environment))
+        elif model.provider == SCRIPTED:
+            yield from _script_mistakes(model, at)
+        elif model.provider not in PROVIDERS and model.base_url is None:
+            hint = suggestion(model.provider, PROVIDERS) or f"; known: {', '.join(PROVIDERS)}"
+            yield f"{at}: provider `{model.provider}` is not in the catalogue and has no base_url{hint}"
+        else:
+            yield from _upstream_mistakes(model, at, environment)
+
+
+def _upstream_mistakes(model: ModelSettings, at: str, environment: Environment) -> Iterator[str]:
+    variable = _key_variable(model)
+    key = environment.secret(variable) if variable else None
+    if variable and key is None:
+        yield f"{at}: the environment variable {variable} is not set; it must hold the provider's key"
+    try:
+        Target(model.base_url or PROVIDERS[model.provider].base_url, {"authorization": key or ""})
+    except ValueError as error:
+        yield f"{at}: {error}"
+
+
+def _script_mistakes(model: ModelSettings, at: str) -> Iterator[str]:
+    if not model.script:
+        yield f"{at}: provider scripted needs a `script`"
+        return
+    try:
+        parse_script(list(model.script))
+    except BadRequest as error:
+        yield f"{at}: {error.message}"
+
+
+def _local_mistakes(model: ModelSettings, at: str, folder: Path) -> Iterator[str]:
+    name = model.model or model.name
+    if name not in shipped():
+        yield f"{at}: no local model is named `{name}`{suggestion(name, shipped())}"
+    elif installed(named(name), folder) is None:
+        yield f"{at}: its weights are not here; run `junctor pull {name}`"
+    if find_spec("xllamacpp") is None:
+        yield f"{at}: the local engine is not installed; run `pip install 'junctor[local]'`"
+
+
+async def choose_members(settings: Settings, environment: Environment) -> list[Member]:
+    """The models with their cards; list prices are looked up. Raises `SettingsError`."""
+    if mistakes := list(find_mistakes(settings, environment)):
+        raise SettingsError(Path("junctor.toml"), mistakes)
+    models = choose_models(settings, environment)
+    refs = {model.name: ref for model in models if (ref := _price_ref(model))}
+    prices = await look_up_prices(refs.values(), environment.cache_dir / "prices.json") if refs else {}
+    return [
+        Member(
+            settings=model,
+            card=_card(model, settings, prices.get(refs[model.name]) if model.name in refs else None),
+        )
+        for model in models
+    ]
+
+
+def _price_ref(model: ModelSettings) -> PriceRef | None:
+    price_list = PROVIDERS.get(model.provider, _NO_PROVIDER).price_list
+    return PriceRef(price_list, model.model or model.name) if price_list else None
+
+
+def _card(model: ModelSettings, settings: Settings, listed: ListPrice | None) -> ModelCard:
+    """The facts of a model: what the settings say, else what the catalogue and the price list say."""
+    if model.provider == LOCAL:
+        manifest = named(model.model or model.name)
+        known = card_of(manifest, settings.local.usd_per_hour, window=settings.local.window)
+    else:
+        provider = PROVIDERS.get(model.provider, _NO_PROVIDER)
+        known = ModelCard(
+            name=model.name,
+            upstream=model.model or model.name,
+            provider=model.provider,
+            dialect=provider.dialect,
+            price=choose_price(None, listed),
+            window=listed.window if listed and listed.window else 8192,
+            skills=provider.skills,
+        )
+    price = None
+    if model.price is not None:
+        price = Price(**msgspec.structs.asdict(model.price), source=CONFIGURED)
+    said = {
+        "dialect": model.dialect,
+        "price": price,
+        "window": model.window,
+        "max_output": model.max_output,
+        "skills": None if model.skills is None else frozenset(model.skills),
+        "ability": model.ability,
+        "first_token_ms": model.first_token_ms,
+        "tokens_per_s": model.tokens_per_s,
+        "licence": model.licence or None,
+    }
+    overlay = {name: value for name, value in said.items() if value is not None}
+    return msgspec.structs.replace(known, name=model.name, **overlay)
+
+
+def _key_variable(model: ModelSettings) -> str | None:
+    return model.api_key_env or PROVIDERS.get(model.provider, _NO_PROVIDER).api_key_env
+
+
+class Builder:
+    """Builds what answers under a member's name; keeps the engines it made, to start and stop them."""
+
+    def __init__(self, settings: Settings, environment: Environment, transport: Transport) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._transport = transport
+        self._timeouts = Timeouts(**msgspec.structs.asdict(settings.timeouts))
+        self.engines: dict[str, LlamaEngine] = {}
+        "By the name of the model."
+
+    def build(self, member: Member) -> Model:
+        """The bare model: no retries, no metering."""
+        model, card = member.settings, member.card
+        if model.provider == SCRIPTED:
+            return ScriptedModel(card, parse_script(list(model.script)))
+        if model.provider == LOCAL:
+            return self._build_local(member)
+        variable = _key_variable(model)
+        return _UPSTREAMS[card.dialect](
+            card,
+            base_url=model.base_url or PROVIDERS[model.provider].base_url,
+            key=self._environment.secret(variable) if variable else None,
+            transport=self._transport,
+            timeouts=self._timeouts,
+        )
+
+    def _build_local(self, member: Member) -> Model:
+        local = self._settings.local
+        manifest = named(member.settings.model or member.settings.name)
+        weights = installed(manifest, weights_dir(self._settings, self._environment))
+        assert weights is not None, "find_mistakes() has made sure"
+        engine = LlamaEngine(
+            weights,
+            member.card.name,
+            window=member.card.window,
+            parallel=local.parallel,
+            threads=local.threads,
+        )
+        self.engines[member.card.name] = engine
+        return LocalModel(member.card, engine, self._transport)

@@ -1,0 +1,46 @@
+"""The command line: parse, call, print.
+
+Each command is a module of its own, and only the one asked for is imported: `junctor serve` starts without
+what `junctor demo` needs to draw a table.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import typer
+
+COMMANDS = ("serve", "demo", "ask", "why", "models", "pull", "keys", "check", "doctor")
+"In the order of `--help`."
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line (`sys.argv` unless given); ends with `SystemExit`."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command_line(words)(args=words, prog_name="junctor")
+
+
+def command_line(words: Sequence[str]) -> typer.Typer:
+    """The commands that these words can mean: the one they name, or all of them."""
+    app = typer.Typer(
+        name="junctor",
+        help="One endpoint in front of a pool of language models.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    named = words[:1] if words and words[0] in COMMANDS else COMMANDS
+    for name in named:
+        import_module(f"junctor.cli.{name}").add_to(app)
+    return app
+
+
+def _root() -> None:
+    """One endpoint in front of a pool of language models.
+
+    First steps: `junctor demo` shows it all with two local models; `junctor doctor` says what this machine
+    has and lacks.
+    """

@@ -1,0 +1,257 @@
+"""`junctor demo`: the main job, shown with two local models.
+
+Pull both, start a real `junctor serve`, ask through the official OpenAI SDK with `model="auto"`, show what
+was decided and why; then keep serving. With `DEMO_EXIT=1` in the environment it ends after the table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import openai
+import typer
+from rich import box
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from junctor.assemble import weights_dir
+from junctor.chat import EngineDown, JunctorError
+from junctor.cli.pull import pull_all
+from junctor.cli.terminal import console, errors, plain_errors
+from junctor.gateway.receipt import render_usd
+from junctor.serving.manifest import shipped
+from junctor.settings import Settings, read_environment
+
+PORT = Settings().server.port
+START_S = 120
+"How long both engines may take to load."
+
+
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to ask."""
+
+    text: str
+    junctor: dict[str, Any] = {}
+    "Limits on the choice."
+    extra: dict[str, Any] = {}
+    "Further fields of the request."
+
+
+_PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+PROMPTS = (
+    Prompt(text="Say hello in French."),
+    Prompt(text="What is 17 * 23? Answer with the number only."),
+    Prompt(text="Write a Python one-liner that reverses the string s."),
+    Prompt(text="Is a tomato a fruit? Answer yes or no."),
+    Prompt(text="Translate into French: Where is the library?"),
+    Prompt(
+        text="A train covers 60 km in 45 minutes. What is its speed in km/h? Answer with the number only.",
+        junctor={"mode": "quality"},
+    ),
+    Prompt(
+        text="Extract the person: Ada Lovelace was 36 years old.",
+        extra={
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "person", "strict": True, "schema": _PERSON},
+            }
+        },
+    ),
+    Prompt(
+        text="Prove that the square root of 2 is irrational. One sentence.",
+        junctor={"never": ["qwen2.5-coder-0.5b"]},
+    ),
+    Prompt(text="Which planet is the largest? One word.", junctor={"mode": "cost"}),
+)
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back for one prompt."""
+
+    text: str
+    model: str
+    decision: str
+    why: str
+    first_token_ms: float
+    usd: float
+    saved_usd: float
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(demo)
+
+
+def demo() -> None:
+    """Two real local models behind one endpoint: pull, serve, ask, explain; then keep serving."""
+    environment = read_environment()
+    with plain_errors():
+        errors.print("[bold]1. The models[/] (pulled once, checked against their SHA-256)")
+        folder = weights_dir(Settings(), environment)
+        asyncio.run(pull_all(list(shipped().values()), folder, environment))
+        errors.print("\n[bold]2. The server[/]")
+        with _serve(_free_port()) as (server, url):
+            errors.print('\n[bold]3. The prompts[/], through the OpenAI SDK, with model="auto"')
+            answers = _ask_all(url)
+            _print_next_steps(url, answers[0])
+            if environment.variables.get("DEMO_EXIT") != "1":
+                _keep_serving(server)
+
+
+@contextmanager
+def _serve(port: int) -> Generator[tuple[subprocess.Popen[bytes], str], None, None]:
+    """A real `junctor serve` in a process of its own, ready to answer."""
+    command = [sys.executable, "-m", "junctor", "serve", "--local", "--port", str(port)]
+    server = subprocess.Popen(command)  # noqa: S603 - our own command line
+    url = f"http://127.0.0.1:{port}"
+    try:
+        with errors.status("loading both models ..."):
+            _wait_until_ready(server, url)
+        yield server, url
+    finally:
+        server.terminate()
+        try:
+            server.wait(timeout=35)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def _free_port() -> int:
+    """Our usual port, or any free one when it is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", PORT))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], url: str) -> None:
+    client = openai.OpenAI(base_url=url, api_key="none", max_retries=0)
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise JunctorError("the server ended before it was ready; its last words stand above")
+        try:
+            client.get("/readyz", cast_to=object)
+        except openai.APIError:
+            time.sleep(0.2)
+        else:
+            return
+    raise EngineDown(f"the models were not loaded after {START_S} s; see `junctor doctor`")
+
+
+def _ask_all(url: str) -> list[Answered]:
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+    table = Table(box=box.SIMPLE_HEAD, expand=True, show_lines=False)
+    table.add_column("prompt, and its answer", ratio=5)
+    table.add_column("model, and why", ratio=5)
+    for heading in ("first\ntoken\nms", "cost\nµUSD", "saved\nµUSD"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    answers: list[Answered] = []
+    with Live(table, console=console, auto_refresh=False) as live:
+        for prompt in PROMPTS:
+            answers.append(answered := _ask(client, url, prompt))
+            table.add_row(*_row(prompt, answered))
+            live.refresh()
+    spent, saved = sum(a.usd for a in answers), sum(a.saved_usd for a in answers)
+    console.print(
+        f"Spent {render_usd(spent)} USD. The strongest model alone: {render_usd(spent + saved)} USD. "
+        f"Saved: {saved / (spent + saved):.0%}. (Local answers are priced as machine time.)",
+        soft_wrap=True,
+    )
+    return answers
+
+
+def _ask(client: openai.OpenAI, url: str, prompt: Prompt) -> Answered:
+    """Ask with the SDK, streamed; then look up the decision and what the answer came to."""
+    began = time.perf_counter()
+    reply = client.chat.completions.with_raw_response.create(
+        model="auto",
+        messages=[{"role": "user", "content": prompt.text}],
+        stream=True,
+        max_tokens=32,
+        temperature=0,
+        extra_body={"junctor": prompt.junctor} if prompt.junctor else None,
+        **prompt.extra,
+    )
+    first, pieces = None, list[str]()
+    for chunk in reply.parse():
+        piece = chunk.choices[0].delta.content if chunk.choices else None
+        if piece:
+            first = first or time.perf_counter()
+            pieces.append(piece)
+    decision = reply.headers["x-junctor-decision"]
+    found: Any = client.get(f"{url}/api/decisions/{decision}", cast_to=object)
+    outcome = found["outcome"]
+    return Answered(
+        text="".join(pieces),
+        model=outcome["model"],
+        decision=decision,
+        why=found["rule"],
+        first_token_ms=((first or time.perf_counter()) - began) * 1e3,
+        usd=outcome["usd"],
+        saved_usd=outcome["saved_usd"],
+    )
+
+
+def _row(prompt: Prompt, answered: Answered) -> Sequence[str]:
+    limits = "".join(f"\n[cyan]{key} = {escape(str(value))}[/]" for key, value in prompt.junctor.items())
+    answer = escape(" ".join(answered.text.split()))
+    return (
+        f"{escape(prompt.text)}{limits}\n[green]{answer}[/]\n",
+        f"[bold]{answered.model}[/]\n{escape(answered.why)}",
+        f"{answered.first_token_ms:.0f}",
+        f"{answered.usd * 1e6:.1f}",
+        f"{answered.saved_usd * 1e6:.1f}",
+    )
+
+
+def _print_next_steps(url: str, answered: Answered) -> None:
+    console.print(
+        f"""
+Why that model?
+
+    .venv/bin/junctor why {answered.decision}
+
+Your turn, with curl:
+
+    curl {url}/v1/chat/completions -H 'content-type: application/json' \\
+      -d '{{"model": "auto", "messages": [{{"role": "user", "content": "Say hello in French."}}]}}'
+
+or with the SDK (pip install openai):
+
+    from openai import OpenAI
+
+    client = OpenAI(base_url="{url}/v1", api_key="none")
+    reply = client.chat.completions.create(
+        model="auto", messages=[{{"role": "user", "content": "Say hello in French."}}]
+    )
+    print(reply.choices[0].message.content)
+""",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _keep_serving(server: subprocess.Popen[bytes]) -> None:
+    errors.print("Still serving; Ctrl-C ends it.")
+    try:
+        server.wait()
+    except KeyboardInterrupt:
+        errors.print("\nBye.")

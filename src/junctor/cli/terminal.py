@@ -1,0 +1,45 @@
+"""What every command prints with, and how it ends when the person has to change something."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from junctor.chat import JunctorError
+from junctor.settings import Environment, Settings, find_config, read_environment, read_settings
+from junctor.settings_check import SettingsError
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The configuration file; left out: ./junctor.toml, if there is one."),
+]
+
+
+@contextmanager
+def plain_errors() -> Generator[None, None, None]:
+    """End with status 1 and one message, not a traceback, when the fault is not ours."""
+    try:
+        yield
+    except SettingsError as error:
+        for problem in error.problems:
+            errors.print(f"[red]error:[/] {error.path}: ", end="")
+            errors.print(problem, markup=False)
+        raise typer.Exit(1) from None
+    except JunctorError as error:
+        errors.print("[red]error:[/] ", end="")
+        errors.print(error.message, markup=False)
+        raise typer.Exit(1) from None
+
+
+def load(config: Path | None) -> tuple[Settings, Environment, Path | None]:
+    """The settings and environment of a command, and the file that the settings came from."""
+    path = find_config(config)
+    return read_settings(path), read_environment(), path

@@ -1,0 +1,110 @@
+"""`junctor why ID`: which model answered, why, and why not the others."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+
+from junctor.assemble import database_path
+from junctor.chat import Candidate, Decision
+from junctor.cli.terminal import ConfigOption, console, load, plain_errors
+from junctor.gateway.receipt import render_usd
+from junctor.pool.ledger_store import LedgerRow, LedgerStore
+from junctor.routing.errors import UnknownDecision
+from junctor.routing.store import DecisionStore
+from junctor.store.database import Database
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(why)
+
+
+def why(
+    id: Annotated[str, typer.Argument(help="Of a decision (dec_...) or of a request (req_...).")],  # noqa: A002
+    config: ConfigOption = None,
+) -> None:
+    """Explain a decision. Reads the database on this machine; the server need not run."""
+    with plain_errors():
+        settings, environment, _ = load(config)
+        path = database_path(settings, environment)
+        if not path.is_file():
+            raise UnknownDecision(f"there is no database at {path} yet; `junctor serve` makes it")
+        decision, row = asyncio.run(_find(path, id))
+    if decision is not None:
+        _print_decision(decision)
+    if row is not None:
+        _print_outcome(row)
+
+
+async def _find(path: Path, wanted: str) -> tuple[Decision | None, LedgerRow | None]:
+    async with Database(path) as database:
+        decision = await DecisionStore(database).find(wanted)
+        row = await LedgerStore(database).find(decision.request_id if decision else wanted)
+    if decision is None and row is None:
+        raise UnknownDecision(
+            f"{path} holds no decision or request {wanted!r}; the id stands in the reply headers "
+            "x-junctor-decision and x-request-id"
+        )
+    return decision, row
+
+
+def _print_decision(decision: Decision) -> None:
+    console.print(f"[bold]{decision.chosen}[/] was chosen: {decision.rule}.", soft_wrap=True)
+    floor = f", floor {decision.floor:.0%}" if decision.floor is not None else ""
+    console.print(
+        f"[dim]{decision.id} for {decision.request_id}; mode {decision.mode}{floor}; decided in "
+        f"{decision.took_us:.0f} us by {decision.artefact}; the prompt has about "
+        f"{decision.features['tokens']:.0f} tokens[/]\n",
+        soft_wrap=True,
+    )
+    table = Table(box=box.SIMPLE_HEAD, expand=True)
+    for heading in ("model", "quality", "cost, µUSD", "first / all, ms"):
+        table.add_column(heading, no_wrap=True, justify="left" if heading == "model" else "right")
+    table.add_column("why not", ratio=1)
+    for candidate in decision.candidates:
+        table.add_row(*_row(candidate, chosen=candidate.name == decision.chosen))
+    console.print(table)
+    sources = {candidate.p_source for candidate in decision.candidates}
+    console.print(
+        f"[dim]quality: predicted probability of a good answer; from: {', '.join(sorted(sources))}[/]"
+    )
+
+
+def _row(candidate: Candidate, *, chosen: bool) -> tuple[str, ...]:
+    style = "bold" if chosen else "dim" if candidate.ruled_out_by else "default"
+    cells = (
+        candidate.name,
+        f"{candidate.p_good:.1%}",
+        f"{candidate.usd * 1e6:.1f}",
+        f"{_ms(candidate.first_token_ms)} / {_ms(candidate.total_ms)}",
+        "chosen" if chosen else candidate.refused_because or "",
+    )
+    return tuple(f"[{style}]{cell}[/]" for cell in cells)
+
+
+def _ms(value: float | None) -> str:
+    return "?" if value is None else f"{value:.0f}"
+
+
+def _print_outcome(row: LedgerRow) -> None:
+    first = "" if row.first_token_ms is None else f", first text after {row.first_token_ms:.0f} ms"
+    counted = "about " if row.tokens_estimated else ""
+    console.print(
+        f"\n{row.request_id}: asked for [bold]{row.asked_model}[/], answered by "
+        f"[bold]{row.model or 'nobody'}[/] ({row.outcome}) in {row.total_ms:.0f} ms{first}; "
+        f"{counted}{row.input_tokens} tokens read, {row.output_tokens} written.",
+        soft_wrap=True,
+    )
+    console.print(f"It cost {render_usd(row.usd)} USD (price: {row.price_source or 'none'}).", soft_wrap=True)
+    if row.strongest_model is not None:
+        console.print(
+            f"{row.strongest_model}, the strongest, would have cost {render_usd(row.strongest_usd)} USD: "
+            f"{render_usd(row.saved_usd)} USD saved.",
+            soft_wrap=True,
+        )

@@ -1,0 +1,53 @@
+"""What a client or an operator may ask besides an answer: the models, health, readiness, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from junctor.chat import Pool
+from junctor.gateway.metrics import CONTENT_TYPE, Metrics
+from junctor.pool.pool import find
+from junctor.wire.openai_reply import render_model, render_models
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+"For probes and scrapers: they carry no key, and learn no more than names and sums."
+
+Readiness = Callable[[], dict[str, str]]
+"What each part of the server says of itself, for example `{'store': 'ok', 'model qwen': 'loading'}`."
+
+
+def routes(pool: Pool, metrics: Metrics, readiness: Readiness) -> list[Route]:
+    """`GET /v1/models`, `/v1/models/{name}`, `/healthz`, `/readyz`, `/metrics`."""
+
+    async def list_models(_: Request) -> Response:
+        cards = [model.card for model in pool.values()]
+        return Response(render_models(cards), media_type="application/json")
+
+    async def show_model(request: Request) -> Response:
+        card = find(pool, request.path_params["name"]).card
+        return Response(render_model(card), media_type="application/json")
+
+    async def healthz(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(_: Request) -> Response:
+        parts = readiness()
+        ready = all(state in {"ok", "ready"} for state in parts.values())
+        return JSONResponse(
+            {"status": "ready" if ready else "not ready", "parts": parts}, status_code=200 if ready else 503
+        )
+
+    async def scrape(_: Request) -> Response:
+        return Response(metrics.render(), media_type=CONTENT_TYPE)
+
+    return [
+        Route("/v1/models", list_models),
+        Route("/v1/models/{name:path}", show_model),
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/metrics", scrape),
+    ]

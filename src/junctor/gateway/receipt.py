@@ -1,0 +1,83 @@
+"""What an answer came to, as the caller reads it: in reply headers, and in the last comment of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from junctor.chat import Decision
+from junctor.pool.ledger import Receipt
+
+_PREFIX = b": junctor "
+
+
+class StreamReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """The last comment of a streamed reply: `: junctor {...}`. Clients skip comments; people see them."""
+
+    request: str
+    model: str | None
+    decision: str | None
+    usd: float
+    saved_usd: float
+    input_tokens: int
+    output_tokens: int
+
+
+def render_receipt_comment(receipt: Receipt) -> bytes:
+    """The receipt as a comment of a stream of server-sent events."""
+    line = StreamReceipt(
+        request=receipt.request_id,
+        model=receipt.model,
+        decision=receipt.decision_id,
+        usd=receipt.usd,
+        saved_usd=receipt.saved_usd,
+        input_tokens=receipt.input_tokens,
+        output_tokens=receipt.output_tokens,
+    )
+    return _PREFIX + msgspec.json.encode(line) + b"\n\n"
+
+
+def parse_receipt_comment(tail: bytes) -> StreamReceipt | None:
+    """The receipt in the last bytes of a stream; None when there is none."""
+    for line in reversed(tail.splitlines()):
+        if line.startswith(_PREFIX):
+            try:
+                return msgspec.json.decode(line.removeprefix(_PREFIX), type=StreamReceipt)
+            except msgspec.DecodeError:
+                return None
+    return None
+
+
+def render_exact(receipt: Receipt) -> Iterator[tuple[str, str]]:
+    """Reply headers for an answer that is complete."""
+    yield from render_who(receipt.model, receipt.decision_id)
+    yield from _amounts(receipt.usd, receipt.saved_usd)
+
+
+def render_estimate(model: str | None, decision: Decision | None) -> Iterator[tuple[str, str]]:
+    """Reply headers for an answer that only begins: the router's estimate, where a router has decided."""
+    yield from render_who(model, decision.id if decision else None)
+    if decision is not None:
+        chosen = next(c for c in decision.candidates if c.name == (model or decision.chosen))
+        yield from _amounts(chosen.usd, decision.saved_usd)
+        yield "x-junctor-cost-basis", "estimated"
+
+
+def render_who(model: str | None, decision_id: str | None) -> Iterator[tuple[str, str]]:
+    """Reply headers that say who answered, and which decision led there."""
+    if model is not None:
+        yield "x-junctor-model", model
+    if decision_id is not None:
+        yield "x-junctor-decision", decision_id
+
+
+def _amounts(usd: float, saved_usd: float) -> Iterator[tuple[str, str]]:
+    yield "x-junctor-cost", render_usd(usd)
+    yield "x-junctor-saved", render_usd(saved_usd)
+
+
+def render_usd(amount: float) -> str:
+    """An amount in USD as plain decimals, to the nano-dollar: `0.000021`."""
+    text = f"{amount:.9f}".rstrip("0").rstrip(".")
+    return "0" if text in {"", "-0"} else text

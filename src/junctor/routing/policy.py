@@ -1,0 +1,240 @@
+"""Which model answers: constraints first, then the cheapest that is good enough.
+
+Pure, total, deterministic. The modes are those of Azure's Model Router ("Balanced" considers models within
+1-2 % of the best predicted quality and takes the cheapest, "Cost" within 5-6 %, "Quality" takes the best;
+Microsoft Learn, "Model router for Microsoft Foundry", 2026). Here the unit is points of the predicted
+probability of a good answer: 2, 6 and 0.
+
+What is not known does not satisfy a limit: a model without a stated latency is ruled out by `max_total_ms`,
+one without a price by `max_usd`. Among the others a model without a price counts as the dearest, not as free.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+
+from junctor.chat import BadRequest, Candidate, Constraints, Mode, ModelCard, NoModelFits, Skill
+from junctor.routing.predictor import Prediction
+
+TOLERANCE: Mapping[Mode, float] = {"balanced": 0.02, "cost": 0.06, "quality": 0.0}
+"How far below the best a model may be, in p_good."
+
+
+class Demand(msgspec.Struct, frozen=True, kw_only=True):
+    """What one request demands of the model that answers it."""
+
+    tokens: int
+    "Estimated input tokens."
+    max_tokens: int | None = None
+    needs: frozenset[Skill] = frozenset()
+    "Skills: those the request shows and those its constraints name."
+    constraints: Constraints = Constraints()
+    mode: Mode = "balanced"
+    floor: float | None = None
+    "Quality floor in force, 0..1."
+
+
+class Ranking(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome."""
+
+    candidates: tuple[Candidate, ...]
+    "All of the pool: the chosen one, those to fall back on in their order, then the ruled out by name."
+    chosen: Candidate
+    rule: str
+    "Why, in one sentence."
+    saved_usd: float
+    "Estimated: what the best of the models that can take the request would cost more."
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Names of the models that may answer, the chosen one first."""
+        return tuple(candidate.name for candidate in self.candidates if candidate.ruled_out_by is None)
+
+
+class _Offer(msgspec.Struct, frozen=True):
+    """A model, with what it is expected to do for the request."""
+
+    card: ModelCard
+    candidate: Candidate
+    output_tokens: float
+
+    @property
+    def cost_order(self) -> tuple[bool, float, float, str]:
+        """Cheapest first; a model without a price last; then the better one; then by name."""
+        candidate = self.candidate
+        return self.card.price is None, candidate.usd, -candidate.p_good, candidate.name
+
+
+def decide(demand: Demand, cards: Sequence[ModelCard], predictions: Sequence[Prediction]) -> Ranking:
+    """Choose. `predictions` are in the order of `cards`.
+
+    Raises `NoModelFits`, which names for each model the constraint that ruled it out, and `BadRequest` for
+    names in `only` and `never` that the pool does not hold.
+    """
+    check_names(demand.constraints, [card.name for card in cards])
+    offers = [_offer(demand, card, said) for card, said in zip(cards, predictions, strict=True)]
+    verdicts = [(offer, _rule_out(demand, offer)) for offer in offers]
+    fitting = [offer for offer, verdict in verdicts if verdict is None]
+    if not fitting:
+        raise _no_model_fits([(offer.card.name, verdict) for offer, verdict in verdicts if verdict])
+    ranked = _rank(fitting, TOLERANCE[demand.mode])
+    able = [offer for offer in offers if _lacks_skill_or_room(demand, offer) is None]
+    chosen = ranked[0]
+    ruled_out = sorted(
+        (
+            msgspec.structs.replace(offer.candidate, ruled_out_by=verdict[0], refused_because=verdict[1])
+            for offer, verdict in verdicts
+            if verdict is not None
+        ),
+        key=lambda candidate: candidate.name,
+    )
+    others = tuple(_explain_loser(offer, ranked, demand.mode) for offer in ranked[1:])
+    return Ranking(
+        candidates=(chosen.candidate, *others, *ruled_out),
+        chosen=chosen.candidate,
+        rule=_explain_winner(ranked, demand.mode),
+        saved_usd=_saved_usd(_strongest(able), chosen),
+    )
+
+
+def check_names(constraints: Constraints, known: Collection[str]) -> None:
+    """Raises `BadRequest` for a name that the pool does not hold: a typing error must not mean `no limit`."""
+    for field, names in (("only", constraints.only), ("never", constraints.never)):
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(sorted(known))}"
+                raise BadRequest(
+                    f"`junctor.{field}` names `{name[:80]}`, which the pool does not hold; {hint}",
+                    param=f"junctor.{field}",
+                )
+
+
+def _offer(demand: Demand, card: ModelCard, said: Prediction) -> _Offer:
+    limits = [said.output_tokens, demand.max_tokens, card.max_output]
+    output_tokens = min(limit for limit in limits if limit is not None)
+    usd = card.price.usd(demand.tokens, round(output_tokens)) if card.price else 0.0
+    total_ms = None
+    if card.first_token_ms is not None and card.tokens_per_s:
+        total_ms = card.first_token_ms + output_tokens / card.tokens_per_s * 1e3
+    candidate = Candidate(
+        name=card.name,
+        p_good=said.p_good,
+        p_source=said.source,
+        usd=usd,
+        first_token_ms=card.first_token_ms,
+        total_ms=total_ms,
+    )
+    return _Offer(card, candidate, output_tokens)
+
+
+_Verdict = tuple[str, str]
+"The constraint that rules a model out, and why in words."
+
+
+def _rule_out(demand: Demand, offer: _Offer) -> _Verdict | None:
+    limits, name = demand.constraints, offer.card.name
+    if limits.only and name not in limits.only:
+        return "only", f"not among the models asked for ({', '.join(limits.only)})"
+    if name in limits.never:
+        return "never", "excluded by the request"
+    return _lacks_skill_or_room(demand, offer) or _breaks_limit(demand, offer)
+
+
+def _lacks_skill_or_room(demand: Demand, offer: _Offer) -> _Verdict | None:
+    card, window = offer.card, offer.card.window
+    for skill in sorted(demand.needs):
+        if skill not in card.skills:
+            return f"needs.{skill}", f"lacks the skill {skill}"
+    wanted = demand.max_tokens if demand.max_tokens is not None else round(offer.output_tokens)
+    if demand.tokens + wanted > window:
+        return "window", f"window of {window} tokens < about {demand.tokens} to read + {wanted} to write"
+    if demand.constraints.min_window is not None and window < demand.constraints.min_window:
+        return "min_window", f"window of {window} tokens < {demand.constraints.min_window}"
+    return None
+
+
+def _breaks_limit(demand: Demand, offer: _Offer) -> _Verdict | None:
+    limits, candidate = demand.constraints, offer.candidate
+    usd = candidate.usd if offer.card.price else None
+    for name, value, limit, unit in (
+        ("max_usd", usd, limits.max_usd, "USD"),
+        ("max_first_token_ms", candidate.first_token_ms, limits.max_first_token_ms, "ms"),
+        ("max_total_ms", candidate.total_ms, limits.max_total_ms, "ms"),
+    ):
+        if limit is None:
+            continue
+        if value is None:
+            return name, f"{name} is {limit:g} {unit}, and nothing is known of this model's"
+        if value > limit:
+            return name, f"estimated {value:.3g} {unit} > {name} of {limit:g} {unit}"
+    if demand.floor is not None and candidate.p_good < demand.floor:
+        return "quality", f"predicted quality {candidate.p_good:.1%} < the floor of {demand.floor:.1%}"
+    return None
+
+
+def _rank(offers: Sequence[_Offer], tolerance: float) -> list[_Offer]:
+    """The choice, then the choice among the rest, and so on."""
+    rest, ranked = list(offers), list[_Offer]()
+    while rest:
+        best = max(offer.candidate.p_good for offer in rest)
+        good_enough = [offer for offer in rest if offer.candidate.p_good >= best - tolerance]
+        chosen = min(good_enough, key=lambda offer: offer.cost_order)
+        ranked.append(chosen)
+        rest.remove(chosen)
+    return ranked
+
+
+def _strongest(offers: Sequence[_Offer]) -> _Offer:
+    return min(offers, key=lambda offer: (-offer.candidate.p_good, *offer.cost_order))
+
+
+def _saved_usd(strongest: _Offer, chosen: _Offer) -> float:
+    """0 where a price is unknown: nothing can be compared."""
+    if strongest.card.price is None or chosen.card.price is None:
+        return 0.0
+    return strongest.candidate.usd - chosen.candidate.usd
+
+
+def _explain_winner(ranked: Sequence[_Offer], mode: Mode) -> str:
+    chosen, points = ranked[0].candidate, TOLERANCE[mode] * 100
+    if len(ranked) == 1:
+        return "the only model that satisfies every constraint"
+    best = _strongest(ranked).candidate
+    if mode == "quality":
+        return f"quality: the best predicted quality, {best.p_good:.1%}"
+    if best.name == chosen.name:
+        return f"{mode}: best predicted quality, {best.p_good:.1%}; nothing cheaper within {points:g} points"
+    gap = (best.p_good - chosen.p_good) * 100
+    return (
+        f"{mode}: cheapest within {points:g} points of the best "
+        f"({chosen.p_good:.1%}, {gap:.1f} below {best.name})"
+    )
+
+
+def _explain_loser(offer: _Offer, ranked: Sequence[_Offer], mode: Mode) -> Candidate:
+    chosen, candidate = ranked[0].candidate, offer.candidate
+    best = _strongest(ranked).candidate
+    gap = (candidate.p_good - chosen.p_good) * 100
+    below_best = (best.p_good - candidate.p_good) * 100
+    quality = f"{abs(gap):.1f} points {'better' if gap >= 0 else 'worse'}"
+    if below_best > TOLERANCE[mode] * 100:
+        why = f"predicted {below_best:.1f} points below the best; {mode} allows {TOLERANCE[mode] * 100:g}"
+    elif offer.card.price is None:
+        why = f"{quality}, but its price is not known"
+    elif chosen.usd > 0:
+        why = f"{quality}, at {candidate.usd / chosen.usd:.1f}x the cost"
+    else:
+        why = f"{quality}, at {candidate.usd:.6f} USD more"
+    return msgspec.structs.replace(candidate, refused_because=why)
+
+
+def _no_model_fits(verdicts: Sequence[tuple[str, _Verdict]]) -> NoModelFits:
+    if not verdicts:
+        return NoModelFits("the pool holds no model; add a [[models]] to junctor.toml, or `junctor pull` one")
+    reasons = "; ".join(f"{name}: {constraint} ({why})" for name, (constraint, why) in verdicts)
+    constraints = ", ".join(sorted({constraint for _, (constraint, _) in verdicts}))
+    return NoModelFits(f"no model satisfies the request. {reasons}. Loosen: {constraints}", param="junctor")

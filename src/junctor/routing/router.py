@@ -1,0 +1,112 @@
+"""The router: a Model that answers by choosing a Model.
+
+parse_ask -> extract_features -> predict -> policy.decide -> Routed -> the chosen one, else the next
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+
+from junctor.chat import ChatRequest, Decision, Event, Mode, Model, ModelCard, NoModelFits, Routed
+from junctor.pool.resilient import answer_first_of
+from junctor.routing.ask import parse_ask
+from junctor.routing.features import NAMES, Features, extract_features
+from junctor.routing.policy import Demand, Ranking, decide
+from junctor.routing.predictor import Predictor
+
+NAME = "auto"
+"What callers send as `model`."
+
+
+class Router:
+    """Answers as the cheapest model that will do, and says why."""
+
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        predictor: Predictor,
+        *,
+        save_decision: Callable[[Decision], None],
+        new_id: Callable[[], str],
+        mode: Mode = "balanced",
+        floor: float | None = None,
+    ) -> None:
+        """`models`: those to choose from; `mode` and `floor`: for requests that name none."""
+        self._models = models
+        self._cards = [model.card for model in models.values()]
+        self._predictor = predictor
+        self._placed = predictor.place(self._cards)
+        self._save_decision = save_decision
+        self._new_id = new_id
+        self._mode: Mode = mode
+        self._floor = floor
+        self.card = _card_of(self._cards)
+
+    @property
+    def strongest(self) -> ModelCard | None:
+        """The model of the highest ability; None in an empty pool."""
+        placed = sorted(zip(self._placed, self._cards, strict=True), key=lambda pair: pair[0].ability)
+        return placed[-1][1] if placed else None
+
+    async def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+        """Decide, say so, and pass on the answer of the chosen model, or of the next one that begins one.
+
+        Raises `NoModelFits` and `BadRequest` before anything is said.
+        """
+        decision, order = self.decide(request)
+        self._save_decision(decision)
+        yield Routed(decision)
+        async with aclosing(answer_first_of([self._models[name] for name in order], request)) as events:
+            async for event in events:
+                yield event
+
+    def decide(self, request: ChatRequest) -> tuple[Decision, tuple[str, ...]]:
+        """The decision for a request, and the models to ask, in order. Asks nobody."""
+        began = time.perf_counter()
+        if not self._cards:
+            raise NoModelFits(
+                "the pool holds no model; add a [[models]] to junctor.toml, or pull a local one"
+            )
+        ask, limits = parse_ask(request), request.constraints
+        features = extract_features(ask.text)
+        demand = Demand(
+            tokens=ask.tokens,
+            max_tokens=request.max_tokens,
+            needs=ask.needs.union(limits.needs),
+            constraints=limits,
+            mode=limits.mode or self._mode,
+            floor=self._floor if limits.quality is None else limits.quality,
+        )
+        ranking = decide(demand, self._cards, self._predictor.predict(features, self._placed))
+        decision = self._record(request, demand, features, ranking, began)
+        return decision, ranking.order
+
+    def _record(
+        self, request: ChatRequest, demand: Demand, features: Features, ranking: Ranking, began: float
+    ) -> Decision:
+        return Decision(
+            id=self._new_id(),
+            request_id=request.id,
+            candidates=ranking.candidates,
+            chosen=ranking.chosen.name,
+            rule=ranking.rule,
+            mode=demand.mode,
+            floor=demand.floor,
+            features={"tokens": float(demand.tokens), **dict(zip(NAMES, features.named, strict=True))},
+            path="prompt",
+            took_us=(time.perf_counter() - began) * 1e6,
+            saved_usd=ranking.saved_usd,
+            artefact=self._predictor.version,
+        )
+
+
+def _card_of(cards: list[ModelCard]) -> ModelCard:
+    """What the router can do: whatever one of its models can."""
+    return ModelCard(
+        name=NAME,
+        provider="junctor",
+        window=max((card.window for card in cards), default=0),
+        skills=frozenset(skill for card in cards for skill in card.skills),
+    )

@@ -1,0 +1,72 @@
+"""`junctor check`: is junctor.toml right?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from command import Junctor
+
+GOOD = """
+[[models]]
+name = "a"
+provider = "scripted"
+script = [{ text = "Hi" }]
+price = { input = 1, output = 2 }
+first_token_ms = 10
+tokens_per_s = 50
+[[models]]
+name = "b"
+provider = "scripted"
+script = [{ text = "Hi" }]
+"""
+
+
+def test_a_good_file_is_ok_and_advice_is_not_an_error(home: Path, junctor: Junctor) -> None:
+    (home / "junctor.toml").write_text(GOOD)
+    done = junctor("check")
+    assert done.exit_code == 0
+    assert "ok: junctor.toml: 2 model(s)" in done.stdout
+    assert "b: no price is known" in done.stdout
+    assert "a: " not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('name = "a"', 'nmae = "a"'), "line 3: models[0].nmae: unknown key; did you mean `name`?"),
+        (('provider = "scripted"', 'provider = "opnai"'), "did you mean `openai`?"),
+        (('provider = "scripted"', 'provider = "openai"'), "OPENAI_API_KEY is not set"),
+        (('provider = "scripted"', 'provider = "local"'), "no local model is named `a`"),
+        (('script = [{ text = "Hi" }]\nprice', "price"), "needs a `script`"),
+        (('{ text = "Hi" }', '{ txet = "Hi" }'), "did you mean `text`?"),
+    ],
+)
+def test_a_mistake_ends_with_status_1_and_says_what_to_change(
+    home: Path, junctor: Junctor, change: tuple[str, str], words: str
+) -> None:
+    (home / "junctor.toml").write_text(GOOD.replace(*change, 1))
+    done = junctor("check")
+    assert done.exit_code == 1
+    assert words in done.stderr.replace("\n", " ").replace("  ", " ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_local_model_that_is_not_pulled_says_how(home: Path, junctor: Junctor) -> None:
+    (home / "junctor.toml").write_text(
+        '[[models]]\nname = "q"\nprovider = "local"\nmodel = "qwen2.5-coder-0.5b"'
+    )
+    assert "junctor pull qwen2.5-coder-0.5b" in junctor("check").stderr
+
+
+def test_without_a_file_it_says_what_would_be_served(junctor: Junctor) -> None:
+    done = junctor("check")
+    assert done.exit_code == 0
+    assert "No junctor.toml here" in done.stdout
+
+
+def test_a_named_file_that_is_missing_is_an_error(junctor: Junctor) -> None:
+    done = junctor("check", "--config", "nowhere.toml")
+    assert done.exit_code == 1
+    assert "nowhere.toml: cannot be read" in done.stderr.replace("\n", " ")

@@ -1,0 +1,69 @@
+"""What an answer came to, as the caller reads it."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from junctor.gateway.receipt import (
+    parse_receipt_comment,
+    render_estimate,
+    render_exact,
+    render_receipt_comment,
+    render_usd,
+)
+from junctor.pool.ledger import Receipt
+from junctor.wire.sse import EventParser, render_event
+
+
+def receipt(usd: float = 0.000021, saved: float = -0.5) -> Receipt:
+    return Receipt(
+        request_id="req_1",
+        model="small",
+        decision_id="dec_1",
+        input_tokens=3,
+        output_tokens=4,
+        cached_tokens=0,
+        usd=usd,
+        price_source="test",
+        strongest_model="large",
+        strongest_usd=0.0,
+        saved_usd=saved,
+        first_token_ms=1.0,
+        total_ms=2.0,
+        attempts=1,
+    )
+
+
+def test_an_exact_receipt_has_all_four_headers() -> None:
+    assert dict(render_exact(receipt())) == {
+        "x-junctor-model": "small",
+        "x-junctor-decision": "dec_1",
+        "x-junctor-cost": "0.000021",
+        "x-junctor-saved": "-0.5",
+    }
+
+
+def test_without_a_decision_a_beginning_stream_promises_no_cost() -> None:
+    assert dict(render_estimate("small", None)) == {"x-junctor-model": "small"}
+
+
+def test_the_comment_is_found_at_the_end_of_a_stream_and_no_client_sees_it() -> None:
+    stream = render_event(b'{"a": 1}') + render_receipt_comment(receipt()) + render_event(b"[DONE]")
+    assert [event.data for event in EventParser().feed(stream)] == [b'{"a": 1}', b"[DONE]"]
+    found = parse_receipt_comment(stream)
+    assert found is not None
+    assert (found.model, found.decision, found.usd, found.saved_usd) == ("small", "dec_1", 0.000021, -0.5)
+
+
+def test_a_stream_without_a_receipt_has_none() -> None:
+    assert parse_receipt_comment(b"data: x\n\n") is None
+    assert parse_receipt_comment(b": junctor {broken\n\n") is None
+
+
+@given(st.floats(-1e4, 1e4))
+def test_an_amount_is_plain_decimals_to_the_nano_dollar(amount: float) -> None:
+    """No `1e-05`: shells and spreadsheets read it."""
+    text = render_usd(amount)
+    assert "e" not in text
+    assert abs(float(text) - amount) <= 0.5000001e-9 + abs(amount) * 1e-12

@@ -1,0 +1,63 @@
+"""A real Junctor on a real socket, for tests that stand where a client stands."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvloop
+
+from junctor.app import Junctor
+from junctor.cli.serve import http_server
+from junctor.settings import Environment, parse_settings
+
+
+class Running:
+    """A server that runs in a thread of its own."""
+
+    def __init__(self, url: str, data_dir: Path) -> None:
+        self.url = url
+        self.api = f"{url}/v1"
+        self.database = data_dir / "junctor.db"
+
+
+def environment(folder: Path, **variables: str) -> Environment:
+    """An environment whose every folder lies below `folder`."""
+    return Environment(data_dir=folder, cache_dir=folder / "cache", variables=variables)
+
+
+@contextmanager
+def running(config: str, folder: Path, **variables: str) -> Generator[Running, None, None]:
+    """Serve a configuration until the block ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    app = Junctor(parse_settings(config, folder / "junctor.toml"), environment(folder, **variables))
+    server = http_server(app)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    async def serve() -> None:
+        try:
+            await app.start()
+            await server.serve(sockets=[listener])
+        finally:
+            await app.stop()
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            threading.Event().wait(0.005)
+        yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", folder)
+    finally:
+        server.should_exit = True
+        thread.join(timeout=30)
+        listener.close()
+    assert not thread.is_alive(), "the server did not stop"
