@@ -27,7 +27,7 @@ def routes(store: DecisionStore, outcome_of: OutcomeOf) -> list[Route]:
         decision = await store.find(wanted)
         if decision is None:
             raise UnknownDecision(
-                f"there is no decision {wanted[:80]!r} here; its id stands in the reply header x-junctor-decision"
+                f"there is no decision {wanted[:80]!r}; its id stands in the reply header x-junctor-decision"
             )
         return Response(
             render_decision(decision, await outcome_of(decision.request_id)), media_type="application/json"

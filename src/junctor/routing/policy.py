@@ -5,6 +5,9 @@ Pure, total, deterministic. The modes are those of Azure's Model Router ("Balanc
 Microsoft Learn, "Model router for Microsoft Foundry", 2026). Here the unit is points of the predicted
 probability of a good answer: 2, 6 and 0.
 
+A quality floor rules out what lies below it. Stated without a mode it says what will do, and the cheapest
+model that reaches it is taken, however much better another one is.
+
 What is not known does not satisfy a limit: a model without a stated latency is ruled out by `max_total_ms`,
 one without a price by `max_usd`. Among the others a model without a price counts as the dearest, not as free.
 """
@@ -23,6 +26,10 @@ TOLERANCE: Mapping[Mode, float] = {"balanced": 0.02, "cost": 0.06, "quality": 0.
 "How far below the best a model may be, in p_good."
 
 
+FLOOR = "floor"
+"Stands for the mode where the floor alone decides."
+
+
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
     """What one request demands of the model that answers it."""
 
@@ -32,9 +39,20 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
     needs: frozenset[Skill] = frozenset()
     "Skills: those the request shows and those its constraints name."
     constraints: Constraints = Constraints()
-    mode: Mode = "balanced"
+    mode: Mode | None = "balanced"
+    "None: what reaches the floor will do."
     floor: float | None = None
     "Quality floor in force, 0..1."
+
+    @property
+    def tolerance(self) -> float:
+        """How far below the best a model may be, in p_good."""
+        return 1.0 if self.mode is None else TOLERANCE[self.mode]
+
+    @property
+    def mode_name(self) -> str:
+        """The mode, or `floor`."""
+        return self.mode or FLOOR
 
 
 class Ranking(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +98,7 @@ def decide(demand: Demand, cards: Sequence[ModelCard], predictions: Sequence[Pre
     fitting = [offer for offer, verdict in verdicts if verdict is None]
     if not fitting:
         raise _no_model_fits([(offer.card.name, verdict) for offer, verdict in verdicts if verdict])
-    ranked = _rank(fitting, TOLERANCE[demand.mode])
+    ranked = _rank(fitting, demand.tolerance)
     able = [offer for offer in offers if _lacks_skill_or_room(demand, offer) is None]
     chosen = ranked[0]
     ruled_out = sorted(
@@ -91,11 +109,11 @@ def decide(demand: Demand, cards: Sequence[ModelCard], predictions: Sequence[Pre
         ),
         key=lambda candidate: candidate.name,
     )
-    others = tuple(_explain_loser(offer, ranked, demand.mode) for offer in ranked[1:])
+    others = tuple(_explain_loser(offer, ranked, demand) for offer in ranked[1:])
     return Ranking(
         candidates=(chosen.candidate, *others, *ruled_out),
         chosen=chosen.candidate,
-        rule=_explain_winner(ranked, demand.mode),
+        rule=_explain_winner(ranked, demand, [verdict[0] for _, verdict in verdicts if verdict]),
         saved_usd=_saved_usd(_strongest(able), chosen),
     )
 
@@ -199,11 +217,18 @@ def _saved_usd(strongest: _Offer, chosen: _Offer) -> float:
     return strongest.candidate.usd - chosen.candidate.usd
 
 
-def _explain_winner(ranked: Sequence[_Offer], mode: Mode) -> str:
-    chosen, points = ranked[0].candidate, TOLERANCE[mode] * 100
+def _explain_winner(ranked: Sequence[_Offer], demand: Demand, ruled_out_by: Sequence[str]) -> str:
+    chosen, points, mode = ranked[0].candidate, demand.tolerance * 100, demand.mode_name
     if len(ranked) == 1:
-        return "the only model that satisfies every constraint"
+        if not ruled_out_by:
+            return "the only model of the pool"
+        constraints = ", ".join(sorted(set(ruled_out_by)))
+        return f"the only one left, at {chosen.p_good:.1%}; the others are ruled out by {constraints}"
     best = _strongest(ranked).candidate
+    if demand.mode is None:
+        return (
+            f"floor: cheapest whose predicted quality, {chosen.p_good:.1%}, reaches {demand.floor or 0:.1%}"
+        )
     if mode == "quality":
         return f"quality: the best predicted quality, {best.p_good:.1%}"
     if best.name == chosen.name:
@@ -215,14 +240,15 @@ def _explain_winner(ranked: Sequence[_Offer], mode: Mode) -> str:
     )
 
 
-def _explain_loser(offer: _Offer, ranked: Sequence[_Offer], mode: Mode) -> Candidate:
+def _explain_loser(offer: _Offer, ranked: Sequence[_Offer], demand: Demand) -> Candidate:
     chosen, candidate = ranked[0].candidate, offer.candidate
     best = _strongest(ranked).candidate
     gap = (candidate.p_good - chosen.p_good) * 100
     below_best = (best.p_good - candidate.p_good) * 100
     quality = f"{abs(gap):.1f} points {'better' if gap >= 0 else 'worse'}"
-    if below_best > TOLERANCE[mode] * 100:
-        why = f"predicted {below_best:.1f} points below the best; {mode} allows {TOLERANCE[mode] * 100:g}"
+    allowed = demand.tolerance * 100
+    if below_best > allowed:
+        why = f"predicted {below_best:.1f} points below the best; {demand.mode_name} allows {allowed:g}"
     elif offer.card.price is None:
         why = f"{quality}, but its price is not known"
     elif chosen.usd > 0:

@@ -9,7 +9,17 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 
-from junctor.chat import ChatRequest, Decision, Event, Mode, Model, ModelCard, NoModelFits, Routed
+from junctor.chat import (
+    ChatRequest,
+    Constraints,
+    Decision,
+    Event,
+    Mode,
+    Model,
+    ModelCard,
+    NoModelFits,
+    Routed,
+)
 from junctor.pool.resilient import answer_first_of
 from junctor.routing.ask import parse_ask
 from junctor.routing.features import NAMES, Features, extract_features
@@ -30,17 +40,20 @@ class Router:
         *,
         save_decision: Callable[[Decision], None],
         new_id: Callable[[], str],
-        mode: Mode = "balanced",
+        mode: Mode | None = None,
         floor: float | None = None,
     ) -> None:
-        """`models`: those to choose from; `mode` and `floor`: for requests that name none."""
+        """`models`: those to choose from; `mode` and `floor`: for requests that name neither.
+
+        Without a mode, a floor says what will do; without both, the mode is `balanced`.
+        """
         self._models = models
         self._cards = [model.card for model in models.values()]
         self._predictor = predictor
         self._placed = predictor.place(self._cards)
         self._save_decision = save_decision
         self._new_id = new_id
-        self._mode: Mode = mode
+        self._mode: Mode | None = mode
         self._floor = floor
         self.card = _card_of(self._cards)
 
@@ -76,12 +89,18 @@ class Router:
             max_tokens=request.max_tokens,
             needs=ask.needs.union(limits.needs),
             constraints=limits,
-            mode=limits.mode or self._mode,
+            mode=self._mode_for(limits),
             floor=self._floor if limits.quality is None else limits.quality,
         )
         ranking = decide(demand, self._cards, self._predictor.predict(features, self._placed))
         decision = self._record(request, demand, features, ranking, began)
         return decision, ranking.order
+
+    def _mode_for(self, limits: Constraints) -> Mode | None:
+        """The request's mode; else its floor decides alone; else the same of the defaults; else balanced."""
+        if limits.mode is not None or limits.quality is not None:
+            return limits.mode
+        return self._mode or (None if self._floor is not None else "balanced")
 
     def _record(
         self, request: ChatRequest, demand: Demand, features: Features, ranking: Ranking, began: float
@@ -92,7 +111,7 @@ class Router:
             candidates=ranking.candidates,
             chosen=ranking.chosen.name,
             rule=ranking.rule,
-            mode=demand.mode,
+            mode=demand.mode_name,
             floor=demand.floor,
             features={"tokens": float(demand.tokens), **dict(zip(NAMES, features.named, strict=True))},
             path="prompt",

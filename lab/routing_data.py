@@ -1,0 +1,148 @@
+"""The routing data sets as arrays. Imported by the routing scripts of lab/; has no command line of its own.
+
+A data set is two parquet files, `<set>.prompts.parquet` and `<set>.outcomes.parquet`: one row per prompt, and
+one per (prompt, model) with a score of 0..1. Every set found in the folder is read; one model that occurs in
+several sets is one model here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from junctor.routing.features import BUCKETS, extract_features
+from junctor.routing.predictor import canonical_name
+
+EXCLUDED = {
+    ("mmlupro", "gemini-1.5-pro-002"): "skips its reasoning in some categories and not in others",
+    ("mmlupro", "gemini-1.5-flash-002"): "the same",
+    ("mmlupro", "jamba-1.5-large"): "the same",
+}
+"(set, model) -> why its rows are not used: a router would learn where a run was mis-elicited."
+
+HIDDEN_REASONING = ("o1-mini-2024-09-12", "o1-preview-2024-09-12")
+"Their recorded tokens leave out those of reasoning, so they do not train the prediction of length."
+
+BARE_ANSWERS = ("routellm",)
+"Sets whose answers were asked for as a bare letter: chats are not, so their lengths are not learnt."
+
+FAMILIES = (
+    ("gsm8k", re.compile(r"gsm")),
+    ("math", re.compile(r"/math(-l5)?$")),
+    ("mmlu", re.compile(r"/mmlu$")),
+)
+"One benchmark, or one kind, under several names: a leave-one-out takes out all of them."
+
+
+@dataclass(frozen=True)
+class Data:
+    """Prompts (n), models (m) and outcomes (rows: one per prompt and model)."""
+
+    texts: list[str]
+    prompt_tokens: np.ndarray  # (n,) float32, cl100k
+    benchmark: np.ndarray  # (n,) str
+    family: np.ndarray  # (n,) str
+    stem: np.ndarray  # (n,) str: equal for the same question under different names
+    models: list[str]
+    prompt: np.ndarray  # (rows,) int32, into texts
+    model: np.ndarray  # (rows,) int32, into models
+    score: np.ndarray  # (rows,) float32, 0..1
+    tokens: np.ndarray  # (rows,) float32 completion tokens, nan where unknown
+    usd: np.ndarray  # (rows,) float32, nan where unknown
+    aliases: dict[str, set[str]]
+    digest: str
+    sources: dict[str, str]
+
+
+def load(folder: Path) -> Data:
+    """Read every data set of a folder. Raises FileNotFoundError when there is none."""
+    names = sorted(path.name.removesuffix(".prompts.parquet") for path in folder.glob("*.prompts.parquet"))
+    if not names:
+        raise FileNotFoundError(f"no *.prompts.parquet in {folder}")
+    digest = hashlib.sha256()
+    texts, prompt_tokens, benchmark, stem, rows, aliases = [], [], [], [], [], {}
+    sources = {}
+    for name in names:
+        at: dict[str, int] = {}
+        prompts_path, outcomes_path = (folder / f"{name}.{kind}.parquet" for kind in ("prompts", "outcomes"))
+        for path in (prompts_path, outcomes_path):
+            digest.update(path.read_bytes())
+        prompts = pq.read_table(prompts_path).to_pylist()
+        for row in prompts:
+            at[row["prompt_id"]] = len(texts)
+            texts.append(row["prompt"])
+            prompt_tokens.append(row["prompt_tokens"])
+            benchmark.append(row["benchmark"])
+            stem.append(row["stem_hash"])
+        sources[name] = ", ".join(sorted({row["license"] for row in prompts}))
+        for row in pq.read_table(outcomes_path).to_pylist():
+            if (name, row["model"]) in EXCLUDED:
+                continue
+            model = canonical_name(row["model"])
+            aliases.setdefault(model, set()).add(row["model"])
+            unlike_chat = row["model"] in HIDDEN_REASONING or name in BARE_ANSWERS
+            tokens = np.nan if unlike_chat or row["completion_tokens"] is None else row["completion_tokens"]
+            usd = np.nan if row["cost_usd"] is None else row["cost_usd"]
+            rows.append((at[row["prompt_id"]], model, row["score"], tokens, usd))
+    models = sorted(aliases)
+    index = {model: at for at, model in enumerate(models)}
+    return Data(
+        texts=texts,
+        prompt_tokens=np.array(prompt_tokens, np.float32),
+        benchmark=np.array(benchmark),
+        family=np.array([_family(name) for name in benchmark]),
+        stem=np.array(stem),
+        models=models,
+        prompt=np.array([row[0] for row in rows], np.int32),
+        model=np.array([index[row[1]] for row in rows], np.int32),
+        score=np.array([row[2] for row in rows], np.float32),
+        tokens=np.array([row[3] for row in rows], np.float32),
+        usd=np.array([row[4] for row in rows], np.float32),
+        aliases=aliases,
+        digest=digest.hexdigest(),
+        sources=sources,
+    )
+
+
+def folds_by_stem(data: Data, folds: int, seed: int) -> np.ndarray:
+    """(n,) fold of each prompt. The same question under another name gets the same fold, so nothing leaks."""
+
+    def fold(stem: str) -> int:
+        return int.from_bytes(hashlib.sha256(f"{seed}/{stem}".encode()).digest()[:4], "big") % folds
+
+    return np.array([fold(stem) for stem in data.stem])
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Features of all prompts: dense, and a sparse 0/1 matrix by rows and by columns."""
+
+    named: np.ndarray  # (n, named)
+    bucket: np.ndarray  # (nnz,) by row
+    row_start: np.ndarray  # (n + 1,)
+    scale: np.ndarray  # (n,) 1 / sqrt(buckets of the prompt)
+
+
+def extract(texts: list[str]) -> Inputs:
+    """The features that serving computes, for every text."""
+    all_features = [extract_features(text) for text in texts]
+    sizes = np.array([len(features.hashed) for features in all_features])
+    bucket = np.fromiter(
+        (bucket for features in all_features for bucket in sorted(features.hashed)), np.int32, sizes.sum()
+    )
+    assert bucket.max(initial=0) < BUCKETS
+    return Inputs(
+        named=np.array([features.named for features in all_features], np.float32),
+        bucket=bucket,
+        row_start=np.concatenate([[0], np.cumsum(sizes)]),
+        scale=(1 / np.sqrt(np.maximum(sizes, 1))).astype(np.float32),
+    )
+
+
+def _family(benchmark: str) -> str:
+    return next((family for family, pattern in FAMILIES if pattern.search(benchmark)), benchmark)

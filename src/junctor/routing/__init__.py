@@ -1,0 +1,1 @@
+"""Routing: `model="auto"` becomes the cheapest model that will do, with every reason kept."""

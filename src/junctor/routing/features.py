@@ -1,0 +1,157 @@
+"""Prompt text -> numbers the predictor weighs: named features, and hashed word pairs.
+
+Pure, and without numpy: the server has to start fast and stay small. The trainer calls the same functions, so
+that training and serving cannot drift apart. Whoever changes what is computed here raises `FEATURES_VERSION`;
+an artefact of another version is refused.
+
+Hashing follows Weinberger et al., "Feature Hashing for Large Scale Multitask Learning" (2009), unsigned, with
+zlib's CRC-32: stable across processes and machines, unlike Python's salted `hash`.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+from math import log1p
+from zlib import crc32
+
+import msgspec
+
+FEATURES_VERSION = 1
+BUCKETS = 1 << 15
+"Hash buckets; a power of two."
+MAX_WORDS = 640
+"Words beyond this many are not hashed."
+
+LONG_WORD = 8
+"Letters; a longer word counts as long."
+
+NAMES = (
+    "log_chars",
+    "log_words",
+    "log_lines",
+    "word_length",
+    "long_words",
+    "distinct_words",
+    "digits",
+    "capitals",
+    "marks",
+    "non_ascii",
+    "cjk",
+    "question_marks",
+    "ends_with_question",
+    "wh_word",
+    "asks_how_many",
+    "asks_why",
+    "instruction",
+    "creative",
+    "negation",
+    "choices",
+    "code",
+    "code_fence",
+    "latex",
+    "operators",
+    "money",
+    "percent",
+    "quotes",
+    "list_items",
+    "conditionals",
+    "blanks",
+)
+"Names of the dense features, in the order of `Features.named`."
+
+_WORD = re.compile(rb"[a-z]+|0+|[\xc2-\xf4][\x80-\xbf]+")
+"After lower-casing, with digits made `0`. A character outside ASCII is a word of its own, as in Chinese."
+_CHOICE = re.compile(rb"\n[ \t]*\(?[A-J][.):][ \t]")
+_LIST_ITEM = re.compile(rb"\n[ \t]*(?:[-*]|[0-9]{1,2}[.)])[ \t]")
+_MASK = BUCKETS - 1
+_CAPITALS = bytes(range(65, 91))
+_DIGITS = b"0123456789"
+_ASCII = bytes(range(128))
+_MARKS = bytes(byte for byte in range(33, 127) if not chr(byte).isalnum())
+_CJK_LEADS = bytes(range(0xE3, 0xEE))
+_DIGITS_TO_0 = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
+
+_WH = frozenset(b"what which who whom whose when where".split())
+_HOW_MANY = frozenset(b"many much often far old total calculate compute determine find sum average".split())
+_WHY = frozenset(b"why explain because reason prove show describe".split())
+_INSTRUCTION = frozenset(
+    b"write list summarize summarise translate implement fix rewrite create generate give convert extract "
+    b"classify".split()
+)
+_CREATIVE = frozenset(b"story poem song joke essay email letter name idea ideas imagine creative".split())
+_NEGATION = frozenset(b"not except least incorrect false never none cannot without".split())
+_CODE_WORDS = frozenset(
+    b"def return import function const var assert void int str self elif else none null async await "
+    b"lambda".split()
+)
+_CODE_MARKS = (b"==", b"=>", b"</", b";\n", b"{\n", b"()", b"):\n")
+_CONDITIONAL = frozenset(b"if then given suppose let such assume unless every each twice half".split())
+
+
+class Features(msgspec.Struct, frozen=True, gc=False):
+    """What the predictor reads of one text."""
+
+    named: tuple[float, ...]
+    "Values of `NAMES`, in that order: shares, logs and flags of about 0..10."
+    hashed: tuple[int, ...]
+    "Distinct hash buckets of its words and word pairs, 0..BUCKETS - 1, in no order that means anything."
+
+
+def extract_features(text: str) -> Features:
+    """Features of a text. Cost grows with its length: `ask.parse_ask` has cut it."""
+    data = text.encode("utf-8", "replace")
+    words = _WORD.findall(data.lower().translate(_DIGITS_TO_0))
+    return Features(named=_named(data, words), hashed=_hashed(words[:MAX_WORDS]))
+
+
+def _hashed(words: list[bytes]) -> tuple[int, ...]:
+    """Buckets of words and of pairs; the hash of a pair goes on from that of its first word."""
+    singles = list(map(crc32, words))
+    pairs = map(crc32, words[1:], singles)
+    return tuple(set(map(_MASK.__and__, chain(singles, pairs))))
+
+
+def _named(data: bytes, words: list[bytes]) -> tuple[float, ...]:
+    size = len(data) or 1
+    count = len(words) or 1
+    distinct = set(words)
+    lengths = list(map(len, words))
+    ascii_size = size - len(data.translate(None, _ASCII))
+    code = len(distinct & _CODE_WORDS) + sum(map(data.count, _CODE_MARKS))
+    return (
+        log1p(len(data)),
+        log1p(len(words)),
+        log1p(data.count(b"\n")),
+        min(20.0, sum(lengths) / count),
+        len([1 for length in lengths if length > LONG_WORD]) / count,
+        len(distinct) / count,
+        _count(data, _DIGITS) / size,
+        _count(data, _CAPITALS) / size,
+        _count(data, _MARKS) / size,
+        (size - ascii_size) / size if data else 0.0,
+        _count(data, _CJK_LEADS) / size,
+        log1p(data.count(b"?")),
+        float(data.rstrip().endswith(b"?")),
+        float(not distinct.isdisjoint(_WH)),
+        float(b"how" in distinct and not distinct.isdisjoint(_HOW_MANY)),
+        float(not distinct.isdisjoint(_WHY)),
+        float(not distinct.isdisjoint(_INSTRUCTION)),
+        float(not distinct.isdisjoint(_CREATIVE)),
+        float(not distinct.isdisjoint(_NEGATION)),
+        log1p(len(_CHOICE.findall(data))),
+        log1p(code),
+        float(b"```" in data),
+        log1p(data.count(b"\\") + data.count(b"$$")),
+        _count(data, b"+*/=<>^") / size,
+        float(b"$" in data),
+        float(b"%" in data),
+        log1p(data.count(b'"')),
+        log1p(len(_LIST_ITEM.findall(data))),
+        log1p(len(distinct & _CONDITIONAL)),
+        float(b"__" in data),
+    )
+
+
+def _count(data: bytes, wanted: bytes) -> int:
+    return len(data) - len(data.translate(None, wanted))

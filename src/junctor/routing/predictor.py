@@ -1,0 +1,302 @@
+"""Features -> for each model the probability of a good answer, and how long the answer will be.
+
+Pure. The model is a many-dimensional item response model whose items are described by features, so that it
+speaks about prompts it never saw (after Polo et al., "tinyBenchmarks", 2024, and Song et al., "IRT-Router",
+2025; the loadings are a low-rank factorisation as in RouteLLM's, Ong et al. 2024):
+
+    p(good) = sigmoid(temperature * (ability_m - difficulty(x) + loadings_m . topics(x)))
+    tokens  = exp(length(x) + verbosity_m)
+
+x is the prompt, m the model. Each function of x is one column: linear in the named features and in the hashed
+words, whose weights are kept as one byte each. A model the artefact never saw has the average loadings and an
+ability that is declared (`ModelCard.ability`) or estimated from its price; p rises with it for every prompt.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from math import exp, log
+from operator import itemgetter, mul
+from statistics import fmean
+
+import msgspec
+
+from junctor.chat import ModelCard
+from junctor.routing.features import FEATURES_VERSION, Features
+
+FORMAT = 1
+"Layout of the artefact's file. Another one is refused."
+BYTE_ZERO = 128
+"The byte that stands for weight 0."
+NAMED_LIMIT = 4.0
+"Named features are clipped to this many standard deviations: a freak prompt moves a prediction only so far."
+DIFFICULTY, LENGTH = 0, 1
+"Places of the columns; the topics follow."
+FIRST_TOPIC = 2
+MIN_TOKENS, MAX_TOKENS = 8.0, 4096.0
+"Bounds on a predicted length."
+
+_SUFFIX = re.compile(
+    r"-(?:20\d\d-?\d\d-?\d\d|[01]\d[0-3]\d|v0-\d|00\d|latest|instruct|chat|it|gguf|q\d(?:-[0-9a-z])*)$"
+)
+
+
+class KnownModel(msgspec.Struct, frozen=True, kw_only=True):
+    """One model that the artefact was trained on."""
+
+    name: str
+    aliases: tuple[str, ...]
+    "Names it is found under, as `canonical_name` writes them."
+    ability: float
+    "On the scale of difficulty (logits)."
+    loadings: tuple[float, ...]
+    "One for each topic."
+    verbosity: float
+    "Added to the logarithm of the length."
+    mean_p: float
+    "Mean predicted probability on the reference prompts: its ability on the scale of `ModelCard.ability`."
+    outcomes: int
+    "Scored answers it was trained on."
+
+
+class Training(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an artefact comes from."""
+
+    data_digest: str
+    "SHA-256 of the data files, in the order of their names."
+    seed: int
+    prompts: int
+    outcomes: int
+    licences: dict[str, str]
+    "Data set -> licence of its prompts and outcomes, which are facts in here only as weights."
+    metrics: dict[str, float]
+    "Held-out figures, as printed by the trainer."
+
+
+class Artefact(msgspec.Struct, frozen=True, kw_only=True):
+    """A trained predictor, as kept in its file."""
+
+    format: int
+    version: str
+    "Names this training: stamped on each decision."
+    features_version: int
+    buckets: int
+    means: tuple[float, ...]
+    deviations: tuple[float, ...]
+    "Of the named features over the training prompts."
+    biases: tuple[float, ...]
+    "One for each column."
+    named_weights: tuple[tuple[float, ...], ...]
+    "For each column, one for each named feature."
+    hashed_scales: tuple[float, ...]
+    hashed_weights: tuple[bytes, ...]
+    "For each column, one byte for each bucket: (byte - 128) * scale."
+    models: tuple[KnownModel, ...]
+    average_loadings: tuple[float, ...]
+    average_verbosity: float
+    abilities: tuple[float, ...]
+    mean_ps: tuple[float, ...]
+    "A rising table: a model of average loadings and this ability has this mean p on the reference prompts."
+    price_intercept: float
+    price_slope: float
+    "Ability of a model = intercept + slope * log(blended price, USD per million tokens); the slope is >= 0."
+    lowest_ability: float
+    "Of a model about which nothing is known, not even a price."
+    temperature: float
+    "Below 1: less sure than the training data would allow, because traffic is not the training data."
+    training: Training
+
+
+class Placed(msgspec.Struct, frozen=True, kw_only=True):
+    """A model of the pool, placed on the artefact's scales."""
+
+    name: str
+    ability: float
+    loadings: tuple[float, ...]
+    verbosity: float
+    source: str
+    "`artefact`, `declared ability` or `estimated ability`."
+
+
+class Prediction(msgspec.Struct, frozen=True, gc=False):
+    """What is expected of one model for one prompt."""
+
+    name: str
+    p_good: float
+    "0..1"
+    source: str
+    output_tokens: float
+
+
+class ArtefactError(ValueError):
+    """The artefact's file is damaged, or of another version than this code."""
+
+
+def parse_artefact(data: bytes) -> Artefact:
+    """Read an artefact's file (msgpack). Raises `ArtefactError`, which says what to do."""
+    try:
+        artefact = msgspec.msgpack.decode(data, type=Artefact)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ArtefactError(
+            f"the routing artefact is damaged ({error}); train or install it again"
+        ) from error
+    if (artefact.format, artefact.features_version) != (FORMAT, FEATURES_VERSION):
+        raise ArtefactError(
+            f"the routing artefact has format {artefact.format} and features {artefact.features_version}, "
+            f"this version reads format {FORMAT} and features {FEATURES_VERSION}; run lab/train_router.py again"
+        )
+    if any(len(column) != artefact.buckets for column in artefact.hashed_weights):
+        raise ArtefactError("the routing artefact's columns are of unequal length; train or install it again")
+    return artefact
+
+
+def render_artefact(artefact: Artefact) -> bytes:
+    """The bytes of an artefact's file; equal artefacts give equal bytes."""
+    return msgspec.msgpack.encode(artefact)
+
+
+def canonical_name(name: str) -> str:
+    """One spelling of a model's name: lower case, no maker or host, dashes only (`llama-3-1-8b-instruct`)."""
+    name = name.lower().rsplit("/", 1)[-1].split("@")[0]
+    for mark in "_.: ":
+        name = name.replace(mark, "-")
+    if name.endswith("-inst"):
+        name += "ruct"
+    return name.removeprefix("meta-")
+
+
+def short_name(name: str) -> str:
+    """A canonical name without date, tuning and quantisation: `gpt-4o-mini-2024-07-18` -> `gpt-4o-mini`."""
+    while (shorter := _SUFFIX.sub("", name)) != name:
+        name = shorter
+    return name
+
+
+class Predictor:
+    """An artefact, ready to predict."""
+
+    def __init__(self, artefact: Artefact) -> None:
+        self.artefact = artefact
+        self._known = {alias: model for model in artefact.models for alias in model.aliases}
+        self._dense = list(zip(artefact.biases, artefact.named_weights, strict=True))
+        self._hashed = list(zip(artefact.hashed_scales, artefact.hashed_weights, strict=True))
+
+    @property
+    def version(self) -> str:
+        """Names the training: stamped on each decision."""
+        return self.artefact.version
+
+    def place(self, cards: Sequence[ModelCard]) -> tuple[Placed, ...]:
+        """Put the models of a pool on the artefact's scales; do it once for a pool, not for each prompt.
+
+        The first that applies: the ability its card declares; that of the model of its name (or its upstream
+        name) in the training; one estimated from its price, moved to where the pool's placed models stand.
+        """
+        abilities = {card.name: self._told_ability(card) for card in cards}
+        anchors = [
+            ability - self._ability_by_price(price)
+            for card in cards
+            if (ability := abilities[card.name]) is not None and (price := blended_price(card)) > 0
+        ]
+        offset = fmean([*anchors, 0.0]) if anchors else 0.0
+        return tuple(self._place(card, abilities[card.name], offset) for card in cards)
+
+    def predict(self, features: Features, placed: Sequence[Placed]) -> list[Prediction]:
+        """Predictions for each placed model, in their order."""
+        columns = self._columns(features)
+        difficulty, length, topics = columns[DIFFICULTY], columns[LENGTH], columns[FIRST_TOPIC:]
+        temperature = self.artefact.temperature
+        predictions: list[Prediction] = []
+        for model in placed:
+            logit = model.ability - difficulty + sum(map(mul, model.loadings, topics))
+            tokens = exp(min(log(MAX_TOKENS), length + model.verbosity))
+            predictions.append(
+                Prediction(
+                    model.name,
+                    _sigmoid(temperature * logit),
+                    model.source,
+                    max(MIN_TOKENS, tokens),
+                )
+            )
+        return predictions
+
+    def _columns(self, features: Features) -> list[float]:
+        """The functions of x: difficulty, length, topics."""
+        artefact = self.artefact
+        named = [
+            max(-NAMED_LIMIT, min(NAMED_LIMIT, (value - mean) / deviation))
+            for value, mean, deviation in zip(
+                features.named, artefact.means, artefact.deviations, strict=True
+            )
+        ]
+        columns = [bias + sum(map(mul, weights, named)) for bias, weights in self._dense]
+        count = len(features.hashed)
+        if count == 0:
+            return columns
+        # One itemgetter reads a whole column at C speed; with a single bucket it would return no tuple.
+        pick = itemgetter(*features.hashed, features.hashed[0])
+        norm = count**-0.5
+        for at, (scale, weights) in enumerate(self._hashed):
+            total = sum(pick(weights)) - weights[features.hashed[0]] - BYTE_ZERO * count
+            columns[at] += scale * norm * total
+        return columns
+
+    def _find(self, card: ModelCard) -> KnownModel | None:
+        for name in (card.upstream, card.name):
+            canonical = canonical_name(name)
+            known = self._known.get(canonical) or self._known.get(short_name(canonical))
+            if name and known is not None:
+                return known
+        return None
+
+    def _told_ability(self, card: ModelCard) -> float | None:
+        """Its ability as declared or as trained; None when it is neither."""
+        if card.ability is not None:
+            return self._ability_of_mean_p(card.ability)
+        known = self._find(card)
+        return None if known is None else known.ability
+
+    def _place(self, card: ModelCard, told: float | None, offset: float) -> Placed:
+        known = self._find(card)
+        source = "estimated ability"
+        ability = self._ability_by_price(blended_price(card)) + offset if told is None else told
+        if told is not None:
+            source = "artefact" if card.ability is None else "declared ability"
+        as_trained = known is not None and card.ability is None
+        return Placed(
+            name=card.name,
+            ability=ability,
+            loadings=known.loadings if known and as_trained else self.artefact.average_loadings,
+            verbosity=known.verbosity if known else self.artefact.average_verbosity,
+            source=source,
+        )
+
+    def _ability_by_price(self, price: float) -> float:
+        lowest = self.artefact.lowest_ability
+        if price <= 0:
+            return lowest
+        estimate = self.artefact.price_intercept + self.artefact.price_slope * log(price)
+        return max(lowest, min(self.artefact.abilities[-1], estimate))
+
+    def _ability_of_mean_p(self, mean_p: float) -> float:
+        """The inverse of the artefact's rising table, by linear interpolation; its ends hold beyond it."""
+        table = self.artefact
+        at = bisect_left(table.mean_ps, mean_p)
+        if at == 0:
+            return table.abilities[0]
+        if at == len(table.mean_ps):
+            return table.abilities[-1]
+        low, high = table.mean_ps[at - 1], table.mean_ps[at]
+        share = (mean_p - low) / (high - low)
+        return table.abilities[at - 1] + share * (table.abilities[at] - table.abilities[at - 1])
+
+
+def blended_price(card: ModelCard) -> float:
+    """USD per million tokens at three input tokens to one output token; 0 when unknown."""
+    return 0.0 if card.price is None else (3 * card.price.input + card.price.output) / 4
+
+
+def _sigmoid(logit: float) -> float:
+    return 1 / (1 + exp(-max(-30.0, min(30.0, logit))))
