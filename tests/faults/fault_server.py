@@ -2,10 +2,11 @@
 
 The fault is part of the path, so that one server plays many upstreams:
 
-    http://127.0.0.1:PORT/<fault>/v1/chat/completions      http://127.0.0.1:PORT/<fault>/v1/messages
+    http://127.0.0.1:PORT/<fault>/v1/chat/completions
+    http://127.0.0.1:PORT/<fault>/v1/messages
 
-See `FAULTS` for their names; `ok` answers well. A fault written as `429*2` strikes the first two requests only.
-It is written on bare asyncio streams, because most of what it does no HTTP server lets one do.
+See `FAULTS` for their names; `ok` answers well. A fault written as `429*2` strikes the first two requests
+only. It is written on bare asyncio streams, because most of what it does no HTTP server lets one do.
 """
 
 from __future__ import annotations
@@ -155,7 +156,12 @@ class Line:
         await self._writer.drain()
 
     async def whole(self, status: int, body: bytes, *headers: str, kind: str = "application/json") -> bool:
-        lines = [f"HTTP/1.1 {status} Status", f"content-type: {kind}", f"content-length: {len(body)}", *headers]
+        lines = [
+            f"HTTP/1.1 {status} Status",
+            f"content-type: {kind}",
+            f"content-length: {len(body)}",
+            *headers,
+        ]
         await self.send("\r\n".join([*lines, "", ""]).encode() + body)
         return True
 
@@ -235,9 +241,7 @@ def chat_reply(*, usage: bool = True) -> bytes:
         "object": "chat.completion",
         "created": 1_700_000_000,
         "model": "upstream-model",
-        "choices": [
-            {"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": "stop"}
-        ],
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": "stop"}],
         "a_field_of_tomorrow": [1, 2],
     }
     return json.dumps(reply | ({"usage": chat_usage()} if usage else {})).encode()
@@ -485,7 +489,9 @@ async def _close_after(line: Line) -> bool:
 @_fault("endless")
 async def _endless(line: Line) -> bool:
     """A whole reply that never ends."""
-    await line.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
+    await line.send(
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
     await line.chunk(b'{"x": "')
     while True:
         await line.chunk(b"x" * 65536)

@@ -21,7 +21,7 @@ from junctor.chat import (
     UpstreamTimeout,
     Usage,
 )
-from junctor.wire.json_value import BAD_JSON
+from junctor.wire.json_value import BAD_JSON, as_count
 
 STOP_REASONS: Mapping[str, FinishReason] = {
     "end_turn": "stop",
@@ -213,11 +213,15 @@ class _UsageCount:
         self._input = self._output = self._read = self._written = 0
 
     def take(self, usage: _Usage) -> Usage:
-        self._input = self._input if usage.input_tokens is None else usage.input_tokens
-        self._output = self._output if usage.output_tokens is None else usage.output_tokens
-        self._read = self._read if usage.cache_read_input_tokens is None else usage.cache_read_input_tokens
+        """The sum so far."""
+        if usage.input_tokens is not None:
+            self._input = as_count(usage.input_tokens)
+        if usage.output_tokens is not None:
+            self._output = as_count(usage.output_tokens)
+        if usage.cache_read_input_tokens is not None:
+            self._read = as_count(usage.cache_read_input_tokens)
         if usage.cache_creation_input_tokens is not None:
-            self._written = usage.cache_creation_input_tokens
+            self._written = as_count(usage.cache_creation_input_tokens)
         return Usage(self._input + self._read + self._written, self._output, self._read)
 
 

@@ -60,8 +60,12 @@ def _add(turns: list[Block], role: str, blocks: list[Block]) -> None:
         turns.append({"role": role, "content": blocks})
 
 
-def _text(text: str) -> Block:
-    return {"type": "text", "text": text}
+def _text(text: str, part: dict[str, Any] | None = None) -> Block:
+    """A block of text. A mark for the prompt cache, which some clients put on parts, is kept."""
+    block: Block = {"type": "text", "text": text}
+    if part is not None and (mark := as_object(part.get("cache_control"))):
+        block["cache_control"] = mark
+    return block
 
 
 def _parts(content: object, at: str) -> list[dict[str, Any]]:
@@ -84,7 +88,7 @@ def _text_blocks(content: object, at: str) -> list[Block]:
             raise BadRequest(f"`{at}[{index}]` must be text", param=f"{at}[{index}]")
         # Messages refuses text blocks that are empty.
         if text:
-            blocks.append(_text(text))
+            blocks.append(_text(text, part))
     return blocks
 
 
@@ -105,7 +109,7 @@ def _text_part(part: dict[str, Any], at: str) -> list[Block]:
     text = part.get("text")
     if not isinstance(text, str):
         raise BadRequest(f"`{at}.text` must be a string", param=f"{at}.text")
-    return [_text(text)] if text else []
+    return [_text(text, part)] if text else []
 
 
 def _image(image: object, at: str) -> Block:

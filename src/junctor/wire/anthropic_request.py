@@ -1,7 +1,8 @@
 """From OpenAI's chat form to a request of Anthropic's Messages API.
 
-What has a counterpart is translated, what has none and would change the answer is refused, and what has none
-and only advises is left out: see `LEFT_OUT`.
+What has a counterpart is translated. Of what has none, fields that ask for something which the answer would
+lack are refused (log probabilities, several choices, sound), and all others (`seed`, `logit_bias`, the
+penalties, fields that nobody knows) are left out: `left_out()` names them.
 """
 
 from __future__ import annotations
@@ -15,27 +16,24 @@ from junctor.chat import BadRequest, ChatRequest
 from junctor.wire.anthropic_messages import render_messages
 from junctor.wire.json_value import BAD_JSON, NULL, as_object, as_text
 
-LEFT_OUT = frozenset(
+_OWN_FIELDS = ("thinking", "top_k", "container", "inference_geo", "speed")
+"Fields of Messages itself, which callers reach as extra fields: they go as they came."
+_TRANSLATED = frozenset(
     {
-        "frequency_penalty",
-        "logit_bias",
+        *_OWN_FIELDS,
         "max_completion_tokens",
         "max_tokens",
-        "prediction",
-        "presence_penalty",
-        "prompt_cache_key",
-        "prompt_cache_retention",
-        "safety_identifier",
-        "seed",
-        "service_tier",
-        "store",
+        "modalities",
+        "n",
+        "parallel_tool_calls",
+        "reasoning_effort",
+        "stop",
         "stream_options",
-        "verbosity",
+        "temperature",
+        "top_p",
+        "user",
     }
 )
-"""Fields of OpenAI's without a counterpart that leave the answer an answer: they shift probabilities, name a
-cache or a tier, or are said otherwise (the limits, the stream's options)."""
-
 _REFUSED = {
     "audio": "sound",
     "functions": "the old `functions`; use `tools`",
@@ -48,6 +46,8 @@ _REFUSED = {
 _UNSET_VALUES: tuple[object, ...] = (None, False, 0, [], {})
 _MOST_TEMPERATURE = 1.0
 "OpenAI's goes to 2."
+_EFFORTS = {name: name for name in ("low", "medium", "high", "xhigh", "max")} | {"minimal": "low"}
+"OpenAI's words for `reasoning_effort` as Anthropic's. `none` is its default: thinking is asked for apart."
 _STRUCTURED_TYPES = ("json_schema", "json_object", "text")
 _T = TypeVar("_T")
 
@@ -79,14 +79,20 @@ def render_messages_request(request: ChatRequest, upstream_model: str, default_m
     if system:
         fields["system"] = system
     fields |= _render_sampling(request.passthrough)
+    if config := _render_output_config(request):
+        fields["output_config"] = config
     if request.tools is not None:
         fields["tools"] = _render_tools(request.tools)
         fields |= _render_tool_choice(request.tool_choice, request.passthrough.get("parallel_tool_calls"))
-    if request.response_format is not None:
-        fields |= _render_format(request.response_format)
     if request.stream:
         fields["stream"] = True
     return msgspec.json.encode(fields)
+
+
+def left_out(request: ChatRequest) -> list[str]:
+    """The fields of a request that Messages does not get, though the answer may differ without them."""
+    fields = request.passthrough.items()
+    return sorted(name for name, raw in fields if name not in _TRANSLATED and raw != NULL)
 
 
 def _refuse_what_is_lost(fields: Mapping[str, msgspec.Raw]) -> None:
@@ -94,8 +100,7 @@ def _refuse_what_is_lost(fields: Mapping[str, msgspec.Raw]) -> None:
     if choices is not None and choices != 1:
         raise BadRequest("`n` must be 1: this model gives one answer to a request", param="n")
     for name, what in _REFUSED.items():
-        raw = fields.get(name)
-        if raw is not None and msgspec.json.decode(raw) not in _UNSET_VALUES:
+        if _decode(fields.get(name), object, name, "valid JSON") not in _UNSET_VALUES:
             raise BadRequest(f"this model cannot give {what}; leave out `{name}`", param=name)
     modalities = _decode(fields.get("modalities"), list[str], "modalities", "a list")
     if modalities and modalities != ["text"]:
@@ -112,24 +117,18 @@ def _decode(raw: msgspec.Raw | None, kind: type[_T], name: str, wanted: str) -> 
 
 
 def _render_sampling(fields: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
-    rendered: dict[str, Any] = {}
+    rendered: dict[str, Any] = {name: fields[name] for name in _OWN_FIELDS if name in fields}
     temperature = _decode(fields.get("temperature"), float, "temperature", "a number")
     if temperature is not None:
         rendered["temperature"] = min(max(temperature, 0.0), _MOST_TEMPERATURE)
     top_p = _decode(fields.get("top_p"), float, "top_p", "a number")
     if top_p is not None:
         rendered["top_p"] = top_p
-    top_k = _decode(fields.get("top_k"), int, "top_k", "a whole number")
-    if top_k is not None:
-        rendered["top_k"] = top_k
     if stop := _read_stop(fields.get("stop")):
         rendered["stop_sequences"] = stop
     user = _decode(fields.get("user"), str, "user", "a string")
     if user:
         rendered["metadata"] = {"user_id": user}
-    effort = _decode(fields.get("reasoning_effort"), str, "reasoning_effort", "a string")
-    if effort in ("low", "medium", "high", "xhigh"):
-        rendered["output_config"] = {"effort": effort}
     return rendered
 
 
@@ -169,7 +168,7 @@ def _render_tools(raw: msgspec.Raw) -> list[dict[str, Any]]:
 
 def _render_tool_choice(choice: msgspec.Raw | None, parallel: msgspec.Raw | None) -> dict[str, Any]:
     wanted = "none, auto, required, or {'type': 'function', 'function': {'name': ...}}"
-    said: object = None if choice is None else msgspec.json.decode(choice)
+    said = _decode(choice, object, "tool_choice", wanted)
     one_at_a_time = _decode(parallel, bool, "parallel_tool_calls", "true or false") is False
     names = {None: "auto", "auto": "auto", "required": "any", "none": "none"}
     rendered: dict[str, Any]
@@ -186,6 +185,16 @@ def _render_tool_choice(choice: msgspec.Raw | None, parallel: msgspec.Raw | None
     return {"tool_choice": rendered}
 
 
+def _render_output_config(request: ChatRequest) -> dict[str, Any]:
+    config: dict[str, Any] = {}
+    effort = _decode(request.passthrough.get("reasoning_effort"), str, "reasoning_effort", "a string")
+    if effort is not None and effort in _EFFORTS:
+        config["effort"] = _EFFORTS[effort]
+    if request.response_format is not None:
+        config |= _render_format(request.response_format)
+    return config
+
+
 def _render_format(raw: msgspec.Raw) -> dict[str, Any]:
     said = _decode(raw, dict[str, Any], "response_format", "an object") or {}
     kind = said.get("type")
@@ -193,7 +202,7 @@ def _render_format(raw: msgspec.Raw) -> dict[str, Any]:
         return {}
     if kind == "json_schema":
         if schema := as_object(as_object(said.get("json_schema")).get("schema")):
-            return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
+            return {"format": {"type": "json_schema", "schema": schema}}
         raise BadRequest(
             "`response_format.json_schema.schema` must be an object", param="response_format.json_schema"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -60,7 +60,7 @@ def _from_body(field: msgspec.Raw) -> dict[str, Any]:
     for name, value in values.items() if values else ():
         param = f"{FIELD}.{name[:_MOST_SHOWN]}"
         if name not in _SHAPES:
-            hint = _suggestion(name, _SHAPES)
+            hint = _suggestion(name, _SHAPES, str)
             raise BadRequest(f"`{param}` is not a constraint{hint}", param=param)
         found[name] = _check(name, value, param)
     return found
@@ -74,7 +74,7 @@ def _from_headers(headers: Mapping[str, str]) -> dict[str, Any]:
         param = header.lower()[:_MOST_SHOWN]
         name = param.removeprefix(HEADER_PREFIX).replace("-", "_")
         if name not in _SHAPES:
-            hint = _suggestion(param, [HEADER_PREFIX + known.replace("_", "-") for known in _SHAPES])
+            hint = _suggestion(name, _SHAPES, _header_of)
             raise BadRequest(f"the header `{param}` is not known{hint}", param=param)
         found[name] = _check(name, _header_value(name, text.strip()), param)
     return found
@@ -86,9 +86,10 @@ def _header_value(name: str, text: str) -> object:
     if name == "mode":
         return text
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return text
+    return int(number) if number.is_integer() else number
 
 
 def _check(name: str, value: object, param: str) -> object:
@@ -112,6 +113,10 @@ def _refusal(name: str, value: object, param: str) -> BadRequest:
     return BadRequest(f"`{param}` must be {_SAID_AS[name]}{least}; it is {shown}", param=param)
 
 
-def _suggestion(name: str, known: Iterable[str]) -> str:
+def _suggestion(name: str, known: Iterable[str], spell: Callable[[str], str]) -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}"
+    return f"; did you mean `{spell(near[0])}`?" if near else f"; known: {', '.join(map(spell, known))}"
+
+
+def _header_of(name: str) -> str:
+    return HEADER_PREFIX + name.replace("_", "-")

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from junctor.chat import Event, Finished, FinishReason, Raw, Text, Thought, ToolCall, UpstreamBroken, Usage
-from junctor.wire.json_value import BAD_JSON, as_list, as_object, as_text
+from junctor.wire.json_value import BAD_JSON, as_count, as_list, as_object, as_text
 
 DONE = b"[DONE]"
 
@@ -96,10 +96,13 @@ def error_message(error: object) -> str:
     return str(as_object(error).get("message") or error)[:1000]
 
 
-def _usage_event(usage: _Usage) -> Usage:
+def _usage_events(usage: _Usage | None) -> tuple[Usage, ...]:
+    """The count, if there is one: some servers send empty or null fields until the end."""
+    if usage is None or (usage.prompt_tokens is None and usage.completion_tokens is None):
+        return ()
     details = usage.prompt_tokens_details
-    cached = (details.cached_tokens if details else None) or usage.prompt_cache_hit_tokens or 0
-    return Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0, cached)
+    cached = (details.cached_tokens if details else None) or usage.prompt_cache_hit_tokens
+    return (Usage(as_count(usage.prompt_tokens), as_count(usage.completion_tokens), as_count(cached)),)
 
 
 def parse_reply(body: bytes, *, relay: bool) -> Iterator[Event]:
@@ -117,8 +120,7 @@ def parse_reply(body: bytes, *, relay: bool) -> Iterator[Event]:
         yield from _decoded(message, calls)
         if calls.seen and reason == "stop":
             reason = "tool_calls"
-    if frame.usage is not None:
-        yield _usage_event(frame.usage)
+    yield from _usage_events(frame.usage)
     yield Finished(reason)
 
 
@@ -152,8 +154,7 @@ class ChunkParser:
                 yield from _decoded(choice.delta, self._calls)
         if self._relay:
             yield Raw(data, has_text)
-        if frame.usage is not None:
-            yield _usage_event(frame.usage)
+        yield from _usage_events(frame.usage)
 
     def end(self) -> Finished:
         """The stream is over. Raises `UpstreamBroken` when the answer is not."""
