@@ -1,9 +1,10 @@
-"""Write docs/reference/ from the code, so that it cannot rot.
+"""Write docs/reference/ and the rooms of ARCHITECTURE.md from the code, so that they cannot rot.
 
     .venv/bin/python lab/write_reference.py            # write
     .venv/bin/python lab/write_reference.py --check    # exit 1 and name what is stale (in `make test`)
 
-Settings, events and errors are read from the source's own strings under the fields; routes from the application.
+Settings, events and errors are read from the strings under the fields in the source; routes from the
+application.
 """
 
 from __future__ import annotations
@@ -15,12 +16,21 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from junctor.app import all_routes
-from junctor.chat import JunctorError, errors
+from junctor.chat import JunctorError
+from junctor.gateway import models_api
+from junctor.gateway.chat import CHAT_PATH, ChatEndpoint
+from junctor.gateway.metrics import Metrics
+from junctor.routing import api as routing_api
+from junctor.routing.store import DecisionStore
+from junctor.serving import errors as _serving_errors  # noqa: F401 - to be found as subclasses
+from junctor.store.database import Database
 
 ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src" / "junctor"
 OUT = ROOT / "docs" / "reference"
+ROOMS = ("chat", "wire", "store", "pool", "gateway", "routing", "serving", "cli")
+BEGIN = "<!-- rooms: written by lab/write_reference.py from the modules' first lines -->"
+END = "<!-- /rooms -->"
 NOTE = "<!-- Written by lab/write_reference.py; change the source, not this file. -->\n"
 
 
@@ -47,7 +57,7 @@ def table(node: ast.ClassDef) -> str:
 
 def settings() -> str:
     out = "# junctor.toml\n\n" + NOTE
-    out += "\nAn unknown key is an error, with a suggestion: `junctor check`. A field without default is required.\n"
+    out += "\nAn unknown key is an error, with a suggestion: `junctor check`.\n"
     for node in classes_of(SRC / "settings.py"):
         doc = ast.get_docstring(node) or ""
         if node.name == "Environment":
@@ -68,14 +78,13 @@ def events() -> str:
 
 def error_classes(root: type[JunctorError]) -> Iterator[type[JunctorError]]:
     for child in root.__subclasses__():
-        if child.__module__ == errors.__name__:
-            yield child
-            yield from error_classes(child)
+        yield child
+        yield from error_classes(child)
 
 
 def errors_page() -> str:
     out = "# Errors\n\n" + NOTE
-    out += "\nUnder `/v1` in OpenAI's envelope, elsewhere as RFC 9457 problems. `code` is also the ledger's outcome.\n"
+    out += "\nUnder `/v1` in OpenAI's envelope, elsewhere as RFC 9457 problems.\n"
     out += "\n| code | status | type | tried again? | meaning |\n|---|---|---|---|---|\n"
     for error in error_classes(JunctorError):
         first = (inspect.getdoc(error) or "").splitlines()[0]
@@ -84,21 +93,71 @@ def errors_page() -> str:
     return out
 
 
+async def no_outcome(_: str) -> None:
+    return None
+
+
 def routes() -> str:
-    out = "# Routes\n\n" + NOTE + "\n| method | path | what |\n|---|---|---|\n"
-    for method, path, text in all_routes():
-        out += f"| {method} | `{path}` | {text} |\n"
+    """Built with nothing behind them: only their paths and docstrings are read."""
+    all_routes = [
+        *models_api.routes({}, Metrics(), dict),
+        *routing_api.routes(DecisionStore(Database(Path("none"))), no_outcome),
+    ]
+    out = "# Routes\n\n" + NOTE
+    out += "\nWith `[[keys]]`, all but `/healthz`, `/readyz` and `/metrics` want one.\n"
+    out += "\n| method | path | what |\n|---|---|---|\n"
+    out += f"| POST | `{CHAT_PATH}` | {first_line(ChatEndpoint)} |\n"
+    for route in all_routes:
+        out += f"| GET | `{route.path.replace(':path', '')}` | {first_line(route.endpoint)} |\n"
     return out
 
 
+def first_line(thing: object) -> str:
+    lines = (inspect.getdoc(thing) or "").splitlines()
+    assert lines, f"{thing} needs a docstring"
+    return lines[0]
+
+
+def rooms() -> str:
+    """The rooms with their files, each with the first line of its docstring."""
+    out = ""
+    for folder in [SRC, *(SRC / room for room in ROOMS)]:
+        if folder is not SRC:
+            out += f"\n### {folder.name}/\n\n{docstring_line(folder / '__init__.py')}\n"
+        out += "\n| file | what |\n|---|---|\n"
+        for path in sorted(folder.glob("*.py")):
+            if path.name != "__init__.py":
+                out += f"| `{path.name}` | {docstring_line(path)} |\n"
+    return out
+
+
+def docstring_line(path: Path) -> str:
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").splitlines()[0]
+
+
+def architecture() -> str:
+    """ARCHITECTURE.md with its rooms as they are now."""
+    before, begin, rest = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    assert end, "ARCHITECTURE.md has lost its marks"
+    return f"{before}{BEGIN}\n{rooms()}\n{END}{after}"
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a page is stale")
     check = parser.parse_args().check
-    pages = {"settings": settings(), "events": events(), "errors": errors_page(), "routes": routes()}
+    pages = {
+        OUT / "settings.md": settings(),
+        OUT / "events.md": events(),
+        OUT / "errors.md": errors_page(),
+        OUT / "routes.md": routes(),
+        ROOT / "ARCHITECTURE.md": architecture(),
+    }
     stale: list[str] = []
-    for name, text in pages.items():
-        path = OUT / f"{name}.md"
+    for path, text in pages.items():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             stale.append(path.relative_to(ROOT).as_posix())
             if not check:

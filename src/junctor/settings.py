@@ -98,8 +98,9 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[routing]`: how `model = "auto"` chooses."""
 
-    mode: Literal["balanced", "cost", "quality"] = "balanced"
-    "How much predicted quality may be given up for cost: 2 points, 6 points, none."
+    mode: Literal["balanced", "cost", "quality"] | None = None
+    """How much predicted quality may be given up for cost: 2 points, 6 points, none. Left out: `balanced`, or
+    with `quality` whatever reaches it."""
     quality: float | None = None
     "Floor for the predicted probability of a good answer, 0..1, for requests that name none."
 

@@ -87,6 +87,14 @@ async def test_what_is_the_callers_fault_is_not_tried_again() -> None:
     assert len(inner.requests) == 1
 
 
+async def test_a_refused_key_is_not_tried_again_but_another_model_is_asked() -> None:
+    inner = scripted("a", {"fail": "upstream_unauthorised"})
+    model, _ = resilient(inner)
+    answer = await collect(answer_first_of([model, scripted("b", {"text": "b here"})], REQUEST))
+    assert answer.model == "b"
+    assert len(inner.requests) == 1
+
+
 async def test_a_short_retry_after_is_obeyed_and_a_long_one_is_not_waited_for() -> None:
     short = {"fail": "upstream_rate_limited", "retry_after_s": 3}
     model, sleeper = resilient(scripted("a", short, {"turn": True, "text": "ok"}))

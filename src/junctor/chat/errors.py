@@ -119,6 +119,8 @@ class UpstreamError(JunctorError):
     type = "upstream_error"
     code = "upstream_error"
     retryable = True
+    transient: ClassVar[bool] = True
+    "Whether the same model may succeed when tried again; otherwise only another one may."
 
     def __init__(
         self, message: str, *, model: str = "", param: str | None = None, retry_after_s: float | None = None
@@ -152,6 +154,7 @@ class UpstreamUnauthorised(UpstreamError):
     """The key we hold for the upstream is missing or wrong. A 502: the caller's own key was right."""
 
     code = "upstream_unauthorised"
+    transient = False
 
 
 class UpstreamRateLimited(UpstreamError):

@@ -34,9 +34,10 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     never: tuple[str, ...] = ()
     "Not these models."
     quality: float | None = None
-    "Floor for the predicted probability of a good answer, 0..1."
+    """Floor for the predicted probability of a good answer, 0..1. Without `mode` it says what will do: the
+    cheapest model that reaches it is taken."""
     mode: Mode | None = None
-    "None takes the configured `routing.mode`."
+    "None, without `quality`, takes the configured `routing.mode`."
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,6 +46,8 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     "Further fields of the request."
 
 
+WILL_DO = {"quality": 0.4}
+"A floor that both models can reach: the cheaper one gets what is easy, the larger one what is not."
 _PERSON = {
     "type": "object",
     "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
@@ -53,17 +55,18 @@ _PERSON = {
     "additionalProperties": False,
 }
 PROMPTS = (
-    Prompt(text="Say hello in French."),
-    Prompt(text="What is 17 * 23? Answer with the number only."),
-    Prompt(text="Write a Python one-liner that reverses the string s."),
-    Prompt(text="Is a tomato a fruit? Answer yes or no."),
-    Prompt(text="Translate into French: Where is the library?"),
+    Prompt(text="Say hello in French.", junctor=WILL_DO),
+    Prompt(text="What is 17 * 23? Answer with the number only.", junctor=WILL_DO),
+    Prompt(text="Write a Python one-liner that reverses the string s.", junctor=WILL_DO),
+    Prompt(text="Is a tomato a fruit? Answer yes or no.", junctor=WILL_DO),
+    Prompt(text="Which planet is the largest? One word.", junctor=WILL_DO),
     Prompt(
         text="A train covers 60 km in 45 minutes. What is its speed in km/h? Answer with the number only.",
         junctor={"mode": "quality"},
     ),
     Prompt(
         text="Extract the person: Ada Lovelace was 36 years old.",
+        junctor=WILL_DO,
         extra={
             "response_format": {
                 "type": "json_schema",
@@ -73,9 +76,9 @@ PROMPTS = (
     ),
     Prompt(
         text="Prove that the square root of 2 is irrational. One sentence.",
-        junctor={"never": ["qwen2.5-coder-0.5b"]},
+        junctor={"max_total_ms": 10000},
     ),
-    Prompt(text="Which planet is the largest? One word.", junctor={"mode": "cost"}),
+    Prompt(text="Translate into French: Where is the library?"),
 )
 
 

@@ -20,7 +20,7 @@ from junctor.assemble import weights_dir
 from junctor.cli.terminal import ConfigOption, console, errors, load, plain_errors
 from junctor.serving.manifest import Manifest, named, shipped
 from junctor.serving.sources import PullOptions
-from junctor.serving.weights import Fetched, PullEvent, Skipped, Trying, Waiting, pull
+from junctor.serving.weights import Fetched, PullEvent, Skipped, Trying, Waiting, installed, pull
 from junctor.settings import Environment
 
 
@@ -62,6 +62,9 @@ async def pull_all(
         TimeRemainingColumn(),
     )
     for manifest in manifests:
+        if path := installed(manifest, folder):
+            console.print(f"{manifest.name}: here already, {path}", markup=False, soft_wrap=True)
+            continue
         with Progress(*columns, console=errors) as progress:
             path = await pull(manifest, folder, options=options, progress=_Bar(progress, manifest).show)
         console.print(f"{manifest.name}: {path}", markup=False, soft_wrap=True)

@@ -70,10 +70,8 @@ def _print_decision(decision: Decision) -> None:
     for candidate in decision.candidates:
         table.add_row(*_row(candidate, chosen=candidate.name == decision.chosen))
     console.print(table)
-    sources = {candidate.p_source for candidate in decision.candidates}
-    console.print(
-        f"[dim]quality: predicted probability of a good answer; from: {', '.join(sorted(sources))}[/]"
-    )
+    sources = ", ".join(sorted({candidate.p_source for candidate in decision.candidates}))
+    console.print(f"[dim]quality: predicted probability of a good answer; from: {sources}[/]")
 
 
 def _row(candidate: Candidate, *, chosen: bool) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ _CLIENT_CLOSED_REQUEST = 499
 
 
 class ChatEndpoint:
-    """Answers chats over HTTP."""
+    """Answers chats as OpenAI's API does, streamed or whole."""
 
     def __init__(
         self,

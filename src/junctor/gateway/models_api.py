@@ -24,17 +24,21 @@ def routes(pool: Pool, metrics: Metrics, readiness: Readiness) -> list[Route]:
     """`GET /v1/models`, `/v1/models/{name}`, `/healthz`, `/readyz`, `/metrics`."""
 
     async def list_models(_: Request) -> Response:
+        """The models of the pool, `auto` among them."""
         cards = [model.card for model in pool.values()]
         return Response(render_models(cards), media_type="application/json")
 
     async def show_model(request: Request) -> Response:
+        """One model."""
         card = find(pool, request.path_params["name"]).card
         return Response(render_model(card), media_type="application/json")
 
     async def healthz(_: Request) -> Response:
+        """Whether the process lives."""
         return JSONResponse({"status": "ok"})
 
     async def readyz(_: Request) -> Response:
+        """Whether every part can work: 200, or 503 with the part that cannot."""
         parts = readiness()
         ready = all(state in {"ok", "ready"} for state in parts.values())
         return JSONResponse(
@@ -42,6 +46,7 @@ def routes(pool: Pool, metrics: Metrics, readiness: Readiness) -> list[Route]:
         )
 
     async def scrape(_: Request) -> Response:
+        """Prometheus metrics."""
         return Response(metrics.render(), media_type=CONTENT_TYPE)
 
     return [

@@ -70,7 +70,8 @@ class Resilient:
                 return
             except UpstreamError as error:
                 wait_s = self._wait_s(attempt, error)
-                if said_something or not error.retryable or attempt == self._attempts or wait_s is None:
+                hopeless = not (error.retryable and error.transient)
+                if said_something or hopeless or attempt == self._attempts or wait_s is None:
                     raise
             await self._sleep(wait_s)
 
