@@ -58,6 +58,8 @@ class Junctor:
         self._transport = Transport()
         self._builder: Builder | None = None
         self._strongest: ModelCard | None = None
+        self.models: tuple[str, ...] = ()
+        "Names of the models that answer, once started; `auto` is not among them."
         self._chat: ChatEndpoint | None = None
         self._rest: Starlette | None = None
 
@@ -72,6 +74,7 @@ class Junctor:
         ledger = Ledger(self._database, strongest=lambda: self._strongest)
         self._builder = Builder(self._settings, self._environment, self._transport)
         answering = self._build_models(members, ledger)
+        self.models = tuple(answering)
         router = self._build_router(answering)
         self._strongest = router.strongest
         pool: dict[str, Model] = {**answering, router.card.name: router}

@@ -17,7 +17,7 @@ from junctor.cli.logs import set_up_logs
 from junctor.cli.terminal import ConfigOption, errors, load, plain_errors
 from junctor.gateway.admit import is_loopback
 from junctor.pool.catalog import PROVIDERS
-from junctor.settings import Environment, Settings
+from junctor.settings import Environment, Settings, read_environment
 from junctor.settings_check import SettingsError
 
 GRACE_S = 30
@@ -27,6 +27,12 @@ GRACE_S = 30
 _OPEN_DOOR = (
     "server.host: {host} can be reached from other machines, and no API key is configured; "
     "make one with `junctor keys new NAME`, or listen on 127.0.0.1"
+)
+
+
+_EMPTY_POOL = (
+    "The pool is empty: `junctor pull qwen2.5-coder-0.5b` fetches a local model; or add [[models]] to "
+    "junctor.toml."
 )
 
 
@@ -45,9 +51,7 @@ def serve(
 ) -> None:
     """Serve the pool on one endpoint."""
     with plain_errors():
-        settings, environment, path = load(config)
-        if local:
-            settings, path = Settings(), None
+        settings, environment, path = (Settings(), read_environment(), None) if local else load(config)
         settings = _with_address(settings, host, port)
         _refuse_open_door(settings, path)
         set_up_logs(environment.log_format)
@@ -76,6 +80,8 @@ async def _run(listener: socket.socket, settings: Settings, environment: Environ
     try:
         await app.start()
         _greet(listener, settings, environment)
+        if not app.models:
+            errors.print(_EMPTY_POOL, soft_wrap=True, markup=False)
         await http_server(app).serve(sockets=[listener])
     finally:
         await app.stop()

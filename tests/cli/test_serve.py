@@ -1,0 +1,185 @@
+"""`junctor serve`, as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import openai
+import pytest
+
+from junctor.settings import read_environment
+
+CONFIG = """
+[[models]]
+name = "small"
+provider = "scripted"
+price = { input = 1, output = 2 }
+ability = 0.4
+script = [{ when = "slow", text = "One" }, { delay_s = 1 }, { text = " two." }, { turn = true, text = "Hi." }]
+[[models]]
+name = "large"
+provider = "scripted"
+price = { input = 10, output = 20 }
+ability = 0.8
+script = [{ text = "Good day." }]
+"""
+
+
+@contextmanager
+def serving(folder: Path, *words: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running `junctor serve --port 0`, and its URL as it prints it."""
+    env = {
+        "PATH": read_environment().variables["PATH"],
+        "HOME": str(folder),
+        "JUNCTOR_DATA_DIR": str(folder / "data"),
+        **variables,
+    }
+    command = [sys.executable, "-m", "junctor", "serve", "--port", "0", *words]
+    server = subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
+    try:
+        assert server.stderr is not None
+        first = server.stderr.readline()
+        found = re.search(r"http://\S+(?=/v1)", first)
+        assert found, first + server.stderr.read()
+        yield server, found.group()
+    finally:
+        if server.poll() is None:
+            server.kill()
+        server.communicate()
+
+
+def client_of(url: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+
+
+def ask(url: str, text: str = "Hi", model: str = "small") -> str:
+    messages = [{"role": "user", "content": text}]
+    with client_of(url) as client:
+        return client.chat.completions.create(model=model, messages=messages).choices[0].message.content
+
+
+def refused(folder: Path, *words: str) -> str:
+    """What a server that does not start says."""
+    command = [sys.executable, "-m", "junctor", "serve", *words]
+    env = {"PATH": read_environment().variables["PATH"], "HOME": str(folder), "COLUMNS": "200"}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return " ".join(done.stderr.split())
+
+
+def test_it_serves_says_where_and_that_it_is_open(tmp_path: Path) -> None:
+    (tmp_path / "junctor.toml").write_text(CONFIG)
+    with serving(tmp_path) as (server, url):
+        assert ask(url) == "Hi."
+        server.send_signal(signal.SIGTERM)
+        said = server.communicate(timeout=20)[1]
+        assert server.returncode in (0, -signal.SIGTERM)
+    assert "without API keys" in said
+
+
+def test_sigterm_lets_an_answer_in_progress_end(tmp_path: Path) -> None:
+    (tmp_path / "junctor.toml").write_text(CONFIG)
+    with serving(tmp_path) as (server, url), client_of(url) as client:
+        messages = [{"role": "user", "content": "slow"}]
+        stream = client.chat.completions.create(model="small", messages=messages, stream=True)
+        pieces = []
+        for chunk in stream:
+            pieces.append(chunk.choices[0].delta.content or "")
+            if pieces == ["One"]:
+                server.send_signal(signal.SIGTERM)
+        assert "".join(pieces) == "One two."
+        server.wait(timeout=20)
+
+
+def test_what_a_client_has_read_to_its_end_survives_kill_9(tmp_path: Path) -> None:
+    """The ledger's row and the decision are on the disk before the last byte of the reply leaves."""
+    (tmp_path / "junctor.toml").write_text(CONFIG)
+    read: list[str] = []
+    with serving(tmp_path) as (server, url), client_of(url) as client:
+        for turn in range(20):
+            reply = client.chat.completions.with_raw_response.create(
+                model="auto", messages=[{"role": "user", "content": "Hi"}], stream=bool(turn % 2)
+            )
+            if turn % 2:
+                list(reply.parse())
+            read.append(reply.headers["x-request-id"])
+        server.kill()
+        server.wait()
+    with sqlite3.connect(tmp_path / "data/junctor.db") as database:
+        rows = database.execute("SELECT request_id, outcome FROM ledger").fetchall()
+        decided = database.execute("SELECT request_id FROM decisions").fetchall()
+    assert sorted(rows) == sorted((request, "ok") for request in read)
+    assert sorted(request for (request,) in decided) == sorted(read)
+
+
+def test_keys_in_the_environment_are_offered_and_not_used(tmp_path: Path) -> None:
+    (tmp_path / "junctor.toml").write_text(CONFIG)
+    with serving(tmp_path, OPENAI_API_KEY="sk-canary-123") as (server, url):
+        with client_of(url) as client:
+            assert "gpt" not in str(client.models.list())
+        server.terminate()
+        said = server.communicate(timeout=20)[1]
+    assert "OPENAI_API_KEY is set" in said
+    assert "sk-canary-123" not in said
+
+
+def test_json_logs(tmp_path: Path) -> None:
+    """A fault of an upstream is one line of JSON, where the environment asks for JSON."""
+    (tmp_path / "junctor.toml").write_text(CONFIG)
+    with serving(tmp_path, JUNCTOR_LOG_FORMAT="json") as (server, url):
+        ask(url)
+        server.terminate()
+        said = server.communicate(timeout=20)[1]
+    lines = [line for line in said.splitlines() if line.startswith("{")]
+    assert all("event" in json.loads(line) for line in lines)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1"])
+def test_without_keys_it_does_not_listen_to_other_machines(tmp_path: Path, host: str) -> None:
+    assert "junctor keys new" in refused(tmp_path, "--host", host)
+
+
+def test_a_wrong_configuration_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "junctor.toml").write_text("[server]\nprot = 1")
+    assert "did you mean `port`?" in refused(tmp_path)
+
+
+def test_a_missing_key_of_a_provider_is_named(tmp_path: Path) -> None:
+    (tmp_path / "junctor.toml").write_text('[[models]]\nname = "a"\nprovider = "openai"')
+    assert "OPENAI_API_KEY is not set" in refused(tmp_path)
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    (tmp_path / "junctor.toml").write_text(CONFIG)
+    with serving(tmp_path) as (_, url):
+        port = url.rpartition(":")[2]
+        assert f"cannot listen on 127.0.0.1:{port}" in refused(tmp_path, "--port", port)
+
+
+def test_an_empty_pool_starts_and_says_what_to_do(tmp_path: Path) -> None:
+    with serving(tmp_path, JUNCTOR_CACHE_DIR=str(tmp_path)) as (server, url):
+        with pytest.raises(openai.UnprocessableEntityError, match="holds no model"):
+            ask(url, model="auto")
+        server.terminate()
+        said = server.communicate(timeout=20)[1]
+    assert "junctor pull" in said
+
+
+def test_ctrl_c_ends_it_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "junctor.toml").write_text(CONFIG)
+    with serving(tmp_path) as (server, url):
+        ask(url)
+        server.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + 20
+        said = server.communicate(timeout=deadline - time.monotonic())[1]
+    assert "Traceback" not in said
