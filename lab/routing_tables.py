@@ -1,9 +1,9 @@
 """Tables of how well predictions route. Imported by lab/train_router.py.
 
 Terms (Ong et al., "RouteLLM", 2024): the strong model is called for the prompts with the largest predicted
-gain. APGR is the share of the quality gap between the two models that is recovered, averaged over all shares of
-strong calls: 0.5 is what random routing gets, 1.0 would be all of it at once. CPT50 and CPT80 are the strong
-calls, in per cent, that recover 50 and 80 % of the gap (random: 50 and 80).
+gain. APGR is the share of the quality gap between the two models that is recovered, averaged over all shares
+of strong calls: 0.5 is what random routing gets, 1.0 would be all of it at once. CPT50 and CPT80 are the
+strong calls, in per cent, that recover 50 and 80 % of the gap (random: 50 and 80).
 """
 
 from __future__ import annotations

@@ -109,7 +109,8 @@ def decide(demand: Demand, cards: Sequence[ModelCard], predictions: Sequence[Pre
         ),
         key=lambda candidate: candidate.name,
     )
-    others = tuple(_explain_loser(offer, ranked, demand) for offer in ranked[1:])
+    best = _strongest(ranked).candidate
+    others = tuple(_explain_loser(offer, chosen.candidate, best, demand) for offer in ranked[1:])
     return Ranking(
         candidates=(chosen.candidate, *others, *ruled_out),
         chosen=chosen.candidate,
@@ -167,6 +168,8 @@ def _lacks_skill_or_room(demand: Demand, offer: _Offer) -> _Verdict | None:
     for skill in sorted(demand.needs):
         if skill not in card.skills:
             return f"needs.{skill}", f"lacks the skill {skill}"
+    if demand.max_tokens is not None and card.max_output is not None and demand.max_tokens > card.max_output:
+        return "max_tokens", f"writes at most {card.max_output} tokens < max_tokens of {demand.max_tokens}"
     wanted = demand.max_tokens if demand.max_tokens is not None else round(offer.output_tokens)
     if demand.tokens + wanted > window:
         return "window", f"window of {window} tokens < about {demand.tokens} to read + {wanted} to write"
@@ -240,9 +243,8 @@ def _explain_winner(ranked: Sequence[_Offer], demand: Demand, ruled_out_by: Sequ
     )
 
 
-def _explain_loser(offer: _Offer, ranked: Sequence[_Offer], demand: Demand) -> Candidate:
-    chosen, candidate = ranked[0].candidate, offer.candidate
-    best = _strongest(ranked).candidate
+def _explain_loser(offer: _Offer, chosen: Candidate, best: Candidate, demand: Demand) -> Candidate:
+    candidate = offer.candidate
     gap = (candidate.p_good - chosen.p_good) * 100
     below_best = (best.p_good - candidate.p_good) * 100
     quality = f"{abs(gap):.1f} points {'better' if gap >= 0 else 'worse'}"

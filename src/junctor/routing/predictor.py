@@ -145,7 +145,8 @@ def parse_artefact(data: bytes) -> Artefact:
     if (artefact.format, artefact.features_version) != (FORMAT, FEATURES_VERSION):
         raise ArtefactError(
             f"the routing artefact has format {artefact.format} and features {artefact.features_version}, "
-            f"this version reads format {FORMAT} and features {FEATURES_VERSION}; run lab/train_router.py again"
+            f"this version reads format {FORMAT} and features {FEATURES_VERSION}; "
+            "run lab/train_router.py again"
         )
     if any(len(column) != artefact.buckets for column in artefact.hashed_weights):
         raise ArtefactError("the routing artefact's columns are of unequal length; train or install it again")
