@@ -1,0 +1,89 @@
+"""The whole application, from settings to answers: what only shows when all rooms stand together."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import openai
+import pytest
+
+from junctor.app import Junctor
+from junctor.settings import Settings, parse_settings
+from junctor.settings_check import SettingsError
+from running import environment, running
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_it_does_not_start_with_settings_that_cannot_work(tmp_path: Path) -> None:
+    settings = parse_settings('[[models]]\nname = "a"\nprovider = "openai"', tmp_path / "junctor.toml")
+    app = Junctor(settings, environment(tmp_path))
+    with pytest.raises(SettingsError, match="OPENAI_API_KEY"):
+        await app.start()
+    await app.stop()
+
+
+async def test_starting_and_stopping_leaves_nothing_behind(tmp_path: Path) -> None:
+    """`filterwarnings = error` turns whatever is left open into a failure."""
+    for _ in range(2):
+        app = Junctor(Settings(), environment(tmp_path))
+        await app.start()
+        assert app.models == ()
+        await app.stop()
+
+
+def test_the_serving_process_loads_nothing_that_it_does_not_need() -> None:
+    """Start-up time and memory: docs/adr/0001."""
+    code = "import sys, junctor.cli.serve; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert not loaded & {"sqlalchemy", "alembic", "pydantic", "genai_prices", "numpy", "openai", "httpx2"}
+
+
+def test_retries_and_fallbacks_are_one_request_and_one_row(tmp_path: Path) -> None:
+    config = """
+    [[models]]
+    name = "frail"
+    provider = "scripted"
+    price = { input = 1, output = 1 }
+    fallbacks = ["sound"]
+    script = [{ fail = "upstream_timeout" }]
+    [[models]]
+    name = "sound"
+    provider = "scripted"
+    price = { input = 2, output = 2 }
+    script = [{ text = "Hi" }]
+    [retries]
+    attempts = 2
+    """
+    with running(config, tmp_path) as server, openai.OpenAI(base_url=server.api, api_key="x") as client:
+        reply = client.chat.completions.with_raw_response.create(
+            model="frail", messages=[{"role": "user", "content": "Hi"}]
+        )
+        assert reply.headers["x-junctor-model"] == "sound"
+
+
+def test_auto_falls_back_along_its_own_ranking(tmp_path: Path) -> None:
+    config = """
+    [[models]]
+    name = "cheap"
+    provider = "scripted"
+    price = { input = 1, output = 1 }
+    ability = 0.70
+    script = [{ fail = "upstream_unauthorised" }]
+    [[models]]
+    name = "dear"
+    provider = "scripted"
+    price = { input = 2, output = 2 }
+    ability = 0.70
+    script = [{ text = "Hi" }]
+    """
+    with running(config, tmp_path) as server, openai.OpenAI(base_url=server.api, api_key="x") as client:
+        reply = client.chat.completions.with_raw_response.create(
+            model="auto", messages=[{"role": "user", "content": "Hi"}]
+        )
+        decision = client.get(f"{server.url}/api/decisions/{reply.headers['x-request-id']}", cast_to=object)
+    assert decision["chosen"] == "cheap"
+    assert decision["outcome"]["model"] == reply.headers["x-junctor-model"] == "dear"
