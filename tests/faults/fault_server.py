@@ -111,10 +111,10 @@ class FaultServer:
             task.cancel()
             with suppress(asyncio.CancelledError, ConnectionError):
                 await task
-        if answering not in done:
+        if answering not in done or isinstance(answering.exception(), ConnectionError):
             seen.client_closed.set()
             return False
-        return bool(answering.result())
+        return answering.result()
 
     async def stop(self) -> None:
         """Cut every connection."""

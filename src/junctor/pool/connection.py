@@ -133,7 +133,7 @@ class Connection(asyncio.Protocol):
         """
         if self.complete and self._reusable():
             return True
-        if not satisfied or self._error is not None or self.closed or self._until_close:
+        if not satisfied or self.complete or self._error is not None or self.closed or self._until_close:
             self.close()
             return False
         self._lingering = True
@@ -153,8 +153,7 @@ class Connection(asyncio.Protocol):
     def rest(self, idle_until: float) -> None:
         """Wait for another exchange until that time of the loop, then close."""
         self.idle_until = idle_until
-        if self._timer is None:
-            self._set_timer(idle_until)
+        self._set_timer(idle_until)
 
     # What asyncio calls.
 
@@ -234,6 +233,8 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """Bytes of the body."""
+        if self._error is not None:
+            return
         self._chunks.append(body)
         self._unread += len(body)
 

@@ -38,10 +38,9 @@ class EventParser:
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._limit = max_event_bytes
-        self._rest = b""
-        "The unfinished last line."
-        self._searched = 0
-        "Bytes of `_rest` that are known to hold no line end."
+        self._held: list[bytes] = []
+        "The unfinished last line, as it came: joined once, when its end is there."
+        self._held_size = 0
         self._after_return = False
         "Whether the last byte seen was a carriage return that ended a line."
         self._data: list[bytes] = []
@@ -60,28 +59,34 @@ class EventParser:
             self._data, self._size, self._name = [], 0, ""
 
     def _lines(self, piece: bytes) -> Iterator[bytes]:
-        text = self._rest + piece if self._rest else piece
         if self._at_start:
-            if len(text) < len(_BYTE_ORDER_MARK) and _BYTE_ORDER_MARK.startswith(text):
-                self._rest = text
+            piece = b"".join([*self._held, piece])
+            self._held.clear()
+            if len(piece) < len(_BYTE_ORDER_MARK) and _BYTE_ORDER_MARK.startswith(piece):
+                self._held.append(piece)
                 return
-            text = text.removeprefix(_BYTE_ORDER_MARK)
+            piece = piece.removeprefix(_BYTE_ORDER_MARK)
             self._at_start = False
-        start, searched = 0, self._searched
-        self._rest, self._searched = b"", 0
-        if self._after_return and text:
+        start = 0
+        if self._after_return and piece:
             # The line feed of a CR LF whose halves came in two pieces ends no second line.
-            start = 1 if text[0] == _FEED else 0
+            start = 1 if piece[0] == _FEED else 0
             self._after_return = False
-        while (end := _line_end(text, max(start, searched))) is not None:
+        while (end := _line_end(piece, start)) is not None:
             stop, after = end
-            self._after_return = after == len(text) and text[-1] == _RETURN
-            yield text[start:stop]
+            line = piece[start:stop]
+            if self._held:
+                line = b"".join([*self._held, line])
+                self._held.clear()
+                self._held_size = 0
+            self._after_return = after == len(piece) and piece[-1] == _RETURN
+            yield line
             start = after
-        self._rest = text[start:]
-        self._searched = len(self._rest)
-        if self._size + len(self._rest) > self._limit:
-            raise EventTooLarge(f"one event has more than {self._limit} bytes")
+        if start < len(piece):
+            self._held.append(piece[start:])
+            self._held_size += len(piece) - start
+            if self._size + self._held_size > self._limit:
+                raise EventTooLarge(f"one event has more than {self._limit} bytes")
 
     def _take(self, line: bytes) -> None:
         self._size += len(line)
