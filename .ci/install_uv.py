@@ -1,7 +1,7 @@
 """Put pip and uv into the bare environment that runs this: `.venv/bin/python .ci/install_uv.py`.
 
-Debian's Python comes without ensurepip, so pip itself must come from the package index: its wheel runs as it is.
-The index is the one that pip is configured for (PIP_INDEX_URL), else PyPI.
+Debian's Python comes without ensurepip, so pip itself must come from the package index: its wheel runs as it
+is. The index is the one that pip is configured for (PIP_INDEX_URL), else PyPI.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def docstring_line(path: Path) -> str:
 
 def architecture() -> str:
     """ARCHITECTURE.md with its rooms as they are now."""
-    before, begin, rest = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").partition(BEGIN)
+    before, _, rest = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     assert end, "ARCHITECTURE.md has lost its marks"
     return f"{before}{BEGIN}\n{rooms()}\n{END}{after}"
