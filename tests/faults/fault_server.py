@@ -486,6 +486,16 @@ async def _close_after(line: Line) -> bool:
     return False
 
 
+@_fault("late-end")
+async def _late_end(line: Line) -> bool:
+    """The answer is over some time before its HTTP reply is."""
+    await line.begin_stream()
+    for frame in line.frames():
+        await line.chunk(frame)
+    await asyncio.sleep(0.05)
+    return await line.end_stream()
+
+
 @_fault("endless")
 async def _endless(line: Line) -> bool:
     """A whole reply that never ends."""

@@ -8,14 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from junctor.pool.connection import (
-    HIGH_WATER_BYTES,
-    Connection,
-    Deadlines,
-    LineGarbled,
-    LineLost,
-    LineTimeout,
-)
+from junctor.pool.connection import HIGH_WATER_BYTES, Connection, Deadlines, LineLost, LineTimeout
+from junctor.pool.reply_parser import LineGarbled
 
 pytestmark = pytest.mark.anyio
 
@@ -95,7 +89,7 @@ async def test_a_reply_with_a_length_leaves_the_connection_usable() -> None:
     ):
         begin(connection)
         assert await read_all(connection) == b"hi"
-        assert (connection.status, connection.headers["x-a"]) == (201, "1")
+        assert (connection.reply.status, connection.reply.headers["x-a"]) == (201, "1")
         assert connection.leave(satisfied=False)
         assert not connection.closed
 
@@ -135,7 +129,7 @@ async def test_announcements_before_the_reply_are_skipped() -> None:
     async with connected(says(early, b"HTTP/1.1 204 None\r\n\r\n")) as (connection, _):
         begin(connection)
         assert await read_all(connection) == b""
-        assert (connection.status, connection.headers) == (204, {})
+        assert (connection.reply.status, connection.reply.headers) == (204, {})
 
 
 async def test_a_second_reply_nobody_asked_for_is_never_read() -> None:
@@ -172,12 +166,14 @@ async def test_bytes_on_an_idle_connection_close_it() -> None:
 
 
 async def test_an_idle_connection_is_closed_when_its_time_is_up() -> None:
-    async with connected(says(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx")) as (connection, freed):
-        begin(connection)
+    """Also when the deadlines of its last exchange were much later."""
+    reply = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx"
+    async with connected(says(b"", reply, pause_s=0.02)) as (connection, freed):
+        begin(connection, first_s=3600, total_s=3600)
         await read_all(connection)
         connection.leave(satisfied=False)
         connection.rest(asyncio.get_running_loop().time() + 0.02)
-        await freed.event.wait()
+        await asyncio.wait_for(freed.event.wait(), 10)
         assert connection.closed
 
 
@@ -226,7 +222,7 @@ async def test_a_reader_who_does_not_read_stops_the_sender() -> None:
         while sent != before:
             before = sent
             await asyncio.sleep(0.1)
-        assert connection._unread < HIGH_WATER_BYTES + 1_000_000
+        assert connection.reply.unread < HIGH_WATER_BYTES + 1_000_000
         assert len(await connection.read()) < HIGH_WATER_BYTES + 1_000_000
         while sent == before:
             await asyncio.sleep(0.01)
@@ -270,7 +266,7 @@ async def test_a_closed_connection_is_lost() -> None:
         begin(connection)
         with pytest.raises(LineLost, match="before it answered"):
             await connection.read_headers()
-        assert not connection.heard
+        assert not connection.reply.heard
 
 
 async def test_what_came_before_the_loss_can_still_be_read() -> None:

@@ -182,6 +182,17 @@ async def test_no_connection_is_unreachable(transport: Transport) -> None:
         assert caught.value.model == "m"
 
 
+async def test_a_failed_connection_gives_its_place_back(faults: FaultServer) -> None:
+    transport = Transport(max_connections=1)
+    for _ in range(3):
+        with pytest.raises(UpstreamUnreachable):
+            await post(transport, Target("http://127.0.0.1:1/v1", {}))
+        with pytest.raises(UpstreamBroken):
+            await post(transport, target(faults, "reset"))
+    await post(transport, target(faults))
+    await transport.close()
+
+
 async def test_a_host_that_does_not_answer_is_a_timeout(transport: Transport) -> None:
     """A full backlog swallows what comes: Linux leaves the connection waiting."""
     with socket.socket() as deaf, socket.socket() as first, socket.socket() as second:
@@ -193,6 +204,21 @@ async def test_a_host_that_does_not_answer_is_a_timeout(transport: Transport) ->
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"
         with pytest.raises(UpstreamTimeout, match="connect_s"):
             await post(transport, Target(url, {}), timeouts=Timeouts(connect_s=0.1))
+
+
+async def test_a_server_that_closes_before_the_request(transport: Transport) -> None:
+    """An overloaded listener accepts and closes: that is known at once, not at a deadline."""
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    to = Target(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", {})
+    for _ in range(20):
+        with pytest.raises(UpstreamBroken, match="before it answered"):
+            await post(transport, to, timeouts=LONG)
+    server.close()
+    await server.wait_closed()
 
 
 async def test_tls_where_there_is_none_is_unreachable(transport: Transport) -> None:

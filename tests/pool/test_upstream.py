@@ -249,6 +249,16 @@ async def test_odd_but_whole_streams_are_answers(asker: Asker, dialect: str, fau
     assert (answer.text, answer.reason, answer.usage) == (TEXT, "stop", USAGE)
 
 
+@BOTH
+async def test_a_connection_whose_reply_ends_after_the_answer_is_kept(
+    asker: Asker, faults: FaultServer, dialect: str
+) -> None:
+    for _ in range(3):
+        await asker.events("late-end", dialect, stream=True)
+        await asyncio.sleep(0.2)
+    assert faults.connections == 1
+
+
 async def test_a_server_that_cannot_stream_is_decoded_for_a_relay(asker: Asker) -> None:
     """Its body is no frame of a stream: the caller gets chunks all the same."""
     events = await asker.events("does-not-stream", stream=True, relay="openai_chat")

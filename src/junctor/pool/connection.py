@@ -14,27 +14,19 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-import httptools
+from junctor.pool.reply_parser import LineError, ReplyParser
 
-MAX_HEADER_BYTES = 64 * 1024
 HIGH_WATER_BYTES = 256 * 1024
 "Unread bytes of a reply beyond which we stop reading the socket until someone takes them."
 LINGER_S = 1.0
 "How long a connection whose reader is done may take to end its reply, to be used again."
 
-_FIRST, _IDLE, _TOTAL = "first", "idle", "total"
-
-
-class LineError(Exception):
-    """The connection failed; the message says how, in words that fit after `the upstream ...`."""
+_CLOSED_FIRST = "closed the connection before it answered"
+_CLOSED_LATER = "closed the connection in the middle of its answer"
 
 
 class LineLost(LineError):
     """It was closed or reset before the reply was whole."""
-
-
-class LineGarbled(LineError):
-    """What came is not HTTP/1.1."""
 
 
 class LineTimeout(LineError):
@@ -66,59 +58,45 @@ class Connection(asyncio.Protocol):
         self._deadlines = Deadlines(0.0, 0.0, 0.0, 0.0)
         self._talking = False
         self._lingering = False
+        self._paused = False
+        self._busy = False
+        "Whether an exchange is under way."
+        self._idle_until = 0.0
+        self.reply = ReplyParser()
         self.used = 0
         "Exchanges begun."
         self.closed = False
-        self.idle_until = 0.0
-        self._reset()
-        self.complete = True
-
-    def _reset(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
-        self._chunks: list[bytes] = []
-        self._unread = 0
-        self._paused = False
-        self._header_bytes = 0
-        self._error: LineError | None = None
-        self._has_length = False
-        self.status = 0
-        "0 until the headers are whole."
-        self.headers: dict[str, str] = {}
-        "Lower-case names; of a repeated one the last value."
-        self.heard = False
-        "Whether any byte of the reply has come."
-        self.complete = False
-        self._until_close = False
-        self._keep_alive = False
 
     # What the reader does.
 
     def begin(self, head: bytes, body: bytes, deadlines: Deadlines) -> None:
         """Send a request."""
-        self._reset()
+        self.reply = ReplyParser()
+        self._busy = True
         self.used += 1
         self._deadlines = deadlines
         self._talking = False
+        if self.closed:
+            self.reply.error = LineLost(_CLOSED_FIRST)
+            return
         assert self._transport is not None, "begin() comes after connection_made()"
         self._transport.writelines([head, body])
 
     async def read_headers(self) -> None:
         """Wait for status and headers. Raises `LineError`."""
-        while not self.status:
+        while not self.reply.status:
             await self._wait()
 
     async def read(self) -> bytes:
         """The next bytes of the body, as many as there are; empty at its end. Raises `LineError`."""
-        while not self._chunks:
-            if self.complete:
+        reply = self.reply
+        while not reply.chunks:
+            if reply.complete:
                 return b""
             await self._wait()
-        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks.clear()
-        self._unread = 0
-        if self._paused and self._transport is not None and not self.closed:
-            self._paused = False
-            self._transport.resume_reading()
+        data = reply.take()
+        if self._paused:
+            self._resume()
         return data
 
     def first_text_came(self) -> None:
@@ -131,9 +109,11 @@ class Connection(asyncio.Protocol):
         Otherwise it closes: at once, or, for a reader who is `satisfied`, when the rest of the reply has not
         come within `LINGER_S`; then `on_free` tells.
         """
-        if self.complete and self._reusable():
+        reply = self.reply
+        if reply.complete and self._reusable():
+            self._busy = False
             return True
-        if not satisfied or self.complete or self._error is not None or self.closed or self._until_close:
+        if not satisfied or reply.complete or reply.until_close or reply.error is not None or self.closed:
             self.close()
             return False
         self._lingering = True
@@ -152,7 +132,7 @@ class Connection(asyncio.Protocol):
 
     def rest(self, idle_until: float) -> None:
         """Wait for another exchange until that time of the loop, then close."""
-        self.idle_until = idle_until
+        self._idle_until = idle_until
         self._set_timer(idle_until)
 
     # What asyncio calls.
@@ -164,22 +144,19 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
-        if self.complete:
+        if not self._busy:
+            # Nobody asked: they must not pass for the answer to the next request.
             self.close()
             return
-        self.heard = True
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(self._error or LineGarbled(f"sent something that is not HTTP/1.1 ({error})"))
-            return
-        if self._error is not None:
-            self._fail(self._error)
+        reply = self.reply
+        reply.feed(data)
+        if reply.error is not None:
+            self._fail(reply.error)
         elif self._lingering:
             self._discard()
-            if self.complete:
+            if reply.complete:
                 self._end_linger()
-        elif self._unread > HIGH_WATER_BYTES and not self._paused and self._transport is not None:
+        elif reply.unread > HIGH_WATER_BYTES and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
         self._wake()
@@ -194,80 +171,41 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not self.complete:
-            if self._until_close and exc is None and self._error is None:
-                self.complete = True
-            elif self._error is None:
-                where = "in the middle of its answer" if self.status else "before it answered"
-                self._error = LineLost(f"closed the connection {where}")
+        reply = self.reply
+        if not reply.complete and reply.error is None:
+            if reply.until_close and exc is None:
+                reply.complete = True
+            else:
+                reply.error = LineLost(_CLOSED_LATER if reply.status else _CLOSED_FIRST)
         self._wake()
         self._on_free(self)
-
-    # What httptools calls.
-
-    def on_message_begin(self) -> None:
-        """A reply begins."""
-        if self.complete:
-            self._error = LineGarbled("sent more than one reply to one request")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
-        self._header_bytes += len(name) + len(value)
-        if self._header_bytes > MAX_HEADER_BYTES:
-            self._error = LineGarbled(f"sent more than {MAX_HEADER_BYTES} bytes of headers")
-            return
-        key = name.decode("latin-1").lower()
-        self.headers[key] = value.decode("latin-1")
-        if key in ("content-length", "transfer-encoding"):
-            self._has_length = True
-
-    def on_headers_complete(self) -> None:
-        """Status and headers are whole."""
-        status = self._parser.get_status_code()
-        if status < 200:
-            return
-        self.status = status
-        self._until_close = not self._has_length and status not in (204, 304)
-        # The parser forgets this when the reply is whole.
-        self._keep_alive = self._parser.should_keep_alive()
-
-    def on_body(self, body: bytes) -> None:
-        """Bytes of the body."""
-        if self._error is not None:
-            return
-        self._chunks.append(body)
-        self._unread += len(body)
-
-    def on_message_complete(self) -> None:
-        """The reply is whole; one of status 1xx only announces it."""
-        if self.status:
-            self.complete = True
-        else:
-            self.headers = {}
-            self._has_length = False
 
     # Our own affairs.
 
     def _reusable(self) -> bool:
-        return not self.closed and self._error is None and self._keep_alive
+        return not self.closed and self.reply.error is None and self.reply.keep_alive
+
+    def _resume(self) -> None:
+        self._paused = False
+        if self._transport is not None and not self.closed:
+            self._transport.resume_reading()
 
     def _discard(self) -> None:
-        self._chunks.clear()
-        self._unread = 0
-        if self._paused and self._transport is not None:
-            self._paused = False
-            self._transport.resume_reading()
+        self.reply.take()
+        if self._paused:
+            self._resume()
 
     def _end_linger(self) -> None:
         self._lingering = False
+        self._busy = False
         if self._reusable():
             self._on_free(self)
         else:
             self.close()
 
     def _fail(self, error: LineError) -> None:
-        if self._error is None:
-            self._error = error
+        if self.reply.error is None:
+            self.reply.error = error
         self.close()
         self._wake()
 
@@ -277,8 +215,8 @@ class Connection(asyncio.Protocol):
             waiter.set_result(None)
 
     async def _wait(self) -> None:
-        if self._error is not None:
-            raise self._error
+        if self.reply.error is not None:
+            raise self.reply.error
         limits = self._deadlines
         phase_at = self._loop.time() + limits.idle_s if self._talking else limits.first_at
         self._deadline = min(phase_at, limits.total_at)
@@ -288,8 +226,8 @@ class Connection(asyncio.Protocol):
             await self._waiter
         finally:
             self._waiter = None
-        if self._error is not None and not self._chunks:
-            raise self._error
+        if self.reply.error is not None and not self.reply.chunks:
+            raise self.reply.error
 
     def _set_timer(self, at: float) -> None:
         """Make sure that `_tick` runs no later than `at`. An earlier timer stays: it will look again."""
@@ -310,9 +248,9 @@ class Connection(asyncio.Protocol):
                 self._fail(LineTimeout(self._overdue(now)))
         elif self._lingering:
             self.close()
-        elif self.complete and self.idle_until:
-            if now < self.idle_until:
-                self._set_timer(self.idle_until)
+        elif not self._busy:
+            if now < self._idle_until:
+                self._set_timer(self._idle_until)
             else:
                 self.close()
 

@@ -18,7 +18,8 @@ import msgspec
 
 from junctor import __version__
 from junctor.chat import UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from junctor.pool.connection import Connection, Deadlines, LineError, LineLost, LineTimeout
+from junctor.pool.connection import Connection, Deadlines, LineLost, LineTimeout
+from junctor.pool.reply_parser import LineError
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 "Room for a whole reply: a long answer with log probabilities, or inline media."
@@ -100,12 +101,12 @@ class Reply:
     @property
     def status(self) -> int:
         """HTTP status."""
-        return self._connection.status
+        return self._connection.reply.status
 
     @property
     def headers(self) -> Mapping[str, str]:
         """By lower-case name; of a repeated one the last."""
-        return self._connection.headers
+        return self._connection.reply.headers
 
     def first_text_came(self) -> None:
         """From here on `idle_s` holds instead of `first_token_s`."""
@@ -269,7 +270,7 @@ class Exchange:
         try:
             connection = await self._send(deadlines, fresh=False)
         except LineLost as error:
-            if self._connection is None or self._connection.used == 1 or self._connection.heard:
+            if self._connection is None or self._connection.used == 1 or self._connection.reply.heard:
                 raise to_upstream_error(error, self._target, self._model) from error
             connection = await self._send_again(deadlines)
         except LineError as error:
