@@ -343,6 +343,13 @@ async def _html_502(line: Line) -> bool:
     return await line.whole(502, b"<html>Bad gateway</html>", kind="text/html")
 
 
+@_fault("500-hang")
+async def _500_hang(line: Line) -> bool:
+    """The status of an error, and never its body."""
+    await line.send(b"HTTP/1.1 500 Oops\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n")
+    return await line.hang()
+
+
 @_fault("hang")
 async def _hang(line: Line) -> bool:
     return await line.hang()

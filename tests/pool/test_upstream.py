@@ -269,6 +269,14 @@ async def test_no_usage_is_no_event(asker: Asker) -> None:
     assert not [event for event in await asker.events("no-usage", stream=True) if isinstance(event, Usage)]
 
 
+async def test_an_error_whose_body_never_comes_is_told_by_its_status(
+    faults: FaultServer, transport: Transport
+) -> None:
+    with pytest.raises(UpstreamBroken, match="status 500"):
+        await collect(Asker(faults, transport).upstream("500-hang", timeouts=Timeouts()).answer(ask()))
+    await asyncio.wait_for(faults.seen[0].client_closed.wait(), 10)
+
+
 async def test_a_pause_that_was_asked_for_is_known(asker: Asker) -> None:
     for fault, seconds in (("429", 2.0), ("429-ms", 0.02)):
         _, error = await asker.failure(fault)

@@ -5,6 +5,7 @@ render -> post -> status? -> Started -> (relay: raw frames | decoded events)* ->
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from typing import Protocol
 
@@ -31,6 +32,8 @@ from junctor.wire.sse import EventParser, EventTooLarge
 
 MAX_REFUSAL_BYTES = 256 * 1024
 "Of an error's body."
+REFUSAL_PATIENCE_S = 2.0
+"How long an error's body may take to come: its status says the most."
 ANTHROPIC_VERSION = "2023-06-01"
 "The newest version of the Messages API; newer features go by `anthropic-beta`."
 DEFAULT_MAX_TOKENS = 4096
@@ -127,8 +130,9 @@ class Upstream:
 
     async def _refusal(self, reply: Reply) -> JunctorError:
         try:
-            body = await reply.body(MAX_REFUSAL_BYTES)
-        except UpstreamError:
+            async with asyncio.timeout(REFUSAL_PATIENCE_S):
+                body = await reply.body(MAX_REFUSAL_BYTES)
+        except (UpstreamError, TimeoutError):
             body = b""
         return parse_refusal(reply.status, reply.headers, body, self.card.name, self._key)
 
