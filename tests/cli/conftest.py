@@ -9,7 +9,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from command import Junctor
-from junctor.cli import command_line
+from junctor.cli import command_line, terminal
 
 
 @pytest.fixture
@@ -19,7 +19,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("JUNCTOR_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("JUNCTOR_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(terminal.console, "width", 200)
+    monkeypatch.setattr(terminal.errors, "width", 200)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
