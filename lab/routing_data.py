@@ -46,6 +46,7 @@ class Data:
     texts: list[str]
     prompt_tokens: np.ndarray  # (n,) float32, cl100k
     benchmark: np.ndarray  # (n,) str
+    set_index: np.ndarray  # (n,) int, which data set
     family: np.ndarray  # (n,) str
     stem: np.ndarray  # (n,) str: equal for the same question under different names
     models: list[str]
@@ -95,6 +96,7 @@ def load(folder: Path) -> Data:
         texts=texts,
         prompt_tokens=np.array(prompt_tokens, np.float32),
         benchmark=np.array(benchmark),
+        set_index=np.unique([name.split("/")[0] for name in benchmark], return_inverse=True)[1],
         family=np.array([_family(name) for name in benchmark]),
         stem=np.array(stem),
         models=models,

@@ -40,7 +40,7 @@ from junctor.routing.predictor import (
     short_name,
 )
 from routing_data import Data, Inputs, extract, folds_by_stem, load
-from routing_fit import Fit, columns_of, fit, logits, sigmoid
+from routing_fit import Fit, columns_of, fit, logits, served_bias, sigmoid
 from routing_tables import Grid, calibration, fit_temperature, grid, log_loss, pair_rows, pool_rows, show
 
 SPLIT_SEED = 7
@@ -72,10 +72,11 @@ def main() -> None:
     seen, seen_tokens = cross_validate(data, inputs, options.folds, options.seed)
     unseen = leave_one_out(data, inputs, options.seed)
     temperature = fit_temperature(np.concatenate([seen, unseen]), np.concatenate([outcomes.score] * 2))
-    metrics = report(data, outcomes, seen, unseen, seen_tokens, temperature, options.seed)
+    length_shift = mean_length_shift(data, seen_tokens)
+    metrics = report(data, outcomes, seen, unseen, seen_tokens + length_shift, temperature, options.seed)
 
     fitted = fit(data, inputs, np.ones(len(data.texts), bool), options.seed)
-    artefact = export(data, inputs, fitted, temperature, options.seed, metrics)
+    artefact = export(data, inputs, fitted, temperature, length_shift, options.seed, metrics)
     packed = render_artefact(artefact)
     check_served(data, inputs, fitted, parse_artefact(packed))
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -110,6 +111,15 @@ def leave_one_out(data: Data, inputs: Inputs, seed: int) -> np.ndarray:
             fitted = fit(data, inputs, train, seed)
             held_out[inside] = logits(fitted, columns_of(fitted, inputs, np.flatnonzero(inside)))
     return held_out
+
+
+def mean_length_shift(data: Data, log_tokens: np.ndarray) -> float:
+    """What to add to log tokens so that their mean is right: costs add up, logarithms do not (Duan, 1983)."""
+    predicted = log_tokens[data.prompt, data.model]
+    timed = np.isfinite(data.tokens) & (data.tokens > 0) & np.isfinite(predicted)
+    if not timed.any():
+        return 0.0
+    return float(np.log(data.tokens[timed].sum() / np.exp(predicted[timed]).sum()))
 
 
 def report(
@@ -170,7 +180,13 @@ def expected_usd(data: Data, outcomes: Grid, log_tokens: np.ndarray) -> np.ndarr
 
 
 def export(
-    data: Data, inputs: Inputs, fitted: Fit, temperature: float, seed: int, metrics: dict[str, float]
+    data: Data,
+    inputs: Inputs,
+    fitted: Fit,
+    temperature: float,
+    length_shift: float,
+    seed: int,
+    metrics: dict[str, float],
 ) -> Artefact:
     """The fitted model as an artefact: topics centred on the reference prompts, hashed weights in bytes.
 
@@ -180,7 +196,8 @@ def export(
     weight = reference_weights(data)
     centre = weight @ columns[:, FIRST_TOPIC:]
     ability = fitted.ability + fitted.loadings @ centre
-    bias = fitted.bias.astype(float).copy()
+    bias = served_bias(fitted).astype(float)
+    bias[LENGTH] += length_shift
     bias[FIRST_TOPIC:] -= centre
     topics = columns[:, FIRST_TOPIC:] - centre
 

@@ -56,7 +56,7 @@ class _Part(msgspec.Struct):
 class _Message(msgspec.Struct):
     role: str
     content: str | list[_Part] | None = None
-    tool_calls: msgspec.Raw | None = None
+    tool_calls: msgspec.Raw = msgspec.Raw()
 
 
 class _ResponseFormat(msgspec.Struct):
@@ -141,6 +141,8 @@ def _decode(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, param: str) -> T
         raise BadRequest(
             f"`{param}{path}` is not in OpenAI's chat form: {what}", param=param + path
         ) from error
+    except RecursionError as error:
+        raise BadRequest(f"`{param}` is nested too deeply", param=param) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"`{param}` is not valid JSON: {error}", param=param) from error
 
@@ -201,8 +203,7 @@ def _conversation_tokens(messages: list[_Message]) -> int:
     for message in messages[:-COUNTED_MESSAGES]:
         tokens += len(_text_of(message)) // 4
     for message in messages:
-        if message.tool_calls is not None:
-            tokens += len(bytes(message.tool_calls)) // 4
+        tokens += len(bytes(message.tool_calls)) // 4
         if isinstance(message.content, list):
             tokens += sum(_TOKENS_PER_PART.get(part.type, 0) for part in message.content)
     return tokens

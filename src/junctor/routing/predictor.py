@@ -24,7 +24,7 @@ from statistics import fmean
 import msgspec
 
 from junctor.chat import ModelCard
-from junctor.routing.features import FEATURES_VERSION, Features
+from junctor.routing.features import BUCKETS, FEATURES_VERSION, NAMES, Features
 
 FORMAT = 1
 "Layout of the artefact's file. Another one is refused."
@@ -148,9 +148,24 @@ def parse_artefact(data: bytes) -> Artefact:
             f"this version reads format {FORMAT} and features {FEATURES_VERSION}; "
             "run lab/train_router.py again"
         )
-    if any(len(column) != artefact.buckets for column in artefact.hashed_weights):
-        raise ArtefactError("the routing artefact's columns are of unequal length; train or install it again")
+    if not _has_shape(artefact):
+        raise ArtefactError("the routing artefact's parts do not fit together; train or install it again")
     return artefact
+
+
+def _has_shape(artefact: Artefact) -> bool:
+    columns, named, topics = len(artefact.biases), len(NAMES), len(artefact.average_loadings)
+    return (
+        columns == FIRST_TOPIC + topics == len(artefact.hashed_scales)
+        and columns == len(artefact.named_weights) == len(artefact.hashed_weights)
+        and artefact.buckets == BUCKETS
+        and all(len(column) == BUCKETS for column in artefact.hashed_weights)
+        and all(len(column) == named for column in artefact.named_weights)
+        and len(artefact.means) == len(artefact.deviations) == named
+        and min(artefact.deviations) > 0
+        and all(len(model.loadings) == topics for model in artefact.models)
+        and len(artefact.abilities) == len(artefact.mean_ps) > 0
+    )
 
 
 def render_artefact(artefact: Artefact) -> bytes:

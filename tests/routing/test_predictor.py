@@ -1,0 +1,205 @@
+"""Features to probabilities."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import junctor.routing
+from junctor.chat import ModelCard, Price
+from junctor.routing.features import Features, extract_features
+from junctor.routing.predictor import (
+    MAX_TOKENS,
+    MIN_TOKENS,
+    Artefact,
+    ArtefactError,
+    Predictor,
+    canonical_name,
+    parse_artefact,
+    render_artefact,
+    short_name,
+)
+
+SHIPPED = (Path(junctor.routing.__file__).parent / "artefact" / "router.msgpack").read_bytes()
+ARTEFACT = parse_artefact(SHIPPED)
+PREDICTOR = Predictor(ARTEFACT)
+
+texts = st.text(max_size=300)
+abilities = st.floats(0.01, 0.99)
+
+
+def card(
+    name: str, *, ability: float | None = None, usd: float | None = None, upstream: str = ""
+) -> ModelCard:
+    """A model; `usd`: its price per million tokens, in and out."""
+    price = None if usd is None else Price(input=usd, output=usd, source="test")
+    return ModelCard(name=name, upstream=upstream, ability=ability, price=price)
+
+
+def p_of(text: str, *cards: ModelCard) -> list[float]:
+    placed = PREDICTOR.place(cards)
+    return [said.p_good for said in PREDICTOR.predict(extract_features(text), placed)]
+
+
+@given(texts, abilities, abilities)
+def test_p_rises_with_declared_ability_for_every_prompt(text: str, one: float, other: float) -> None:
+    """A better model is never predicted to be worse."""
+    low, high = sorted((one, other))
+    p_low, p_high = p_of(text, card("low", ability=low), card("high", ability=high))
+    assert p_low <= p_high
+
+
+@given(texts, st.floats(0.001, 500), st.floats(0.001, 500))
+def test_p_rises_with_price_for_models_about_which_nothing_else_is_known(
+    text: str, one: float, other: float
+) -> None:
+    """The only thing left to go by."""
+    low, high = sorted((one, other))
+    p_low, p_high = p_of(text, card("nobody-1", usd=low), card("nobody-2", usd=high))
+    assert p_low <= p_high
+
+
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=30, max_size=30),
+    st.lists(st.integers(0, 32767)),
+)
+def test_any_features_give_a_probability_and_a_length(named: list[float], buckets: list[int]) -> None:
+    """Freak values are clipped."""
+    features = Features(tuple(named), tuple(set(buckets)))
+    for said in PREDICTOR.predict(features, PREDICTOR.place([card("x", ability=0.5), card("gpt-4o")])):
+        assert 0 < said.p_good < 1
+        assert MIN_TOKENS <= said.output_tokens <= MAX_TOKENS
+
+
+def test_a_declared_ability_means_the_mean_probability_on_the_reference_prompts() -> None:
+    """The table that says so rises from end to end, so that it can be read backwards."""
+    assert all(low < high for low, high in zip(ARTEFACT.mean_ps, ARTEFACT.mean_ps[1:], strict=False))
+    (placed,) = PREDICTOR.place([card("x", ability=ARTEFACT.mean_ps[60])])
+    assert placed.ability == pytest.approx(ARTEFACT.abilities[60])
+    assert placed.loadings == ARTEFACT.average_loadings
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["gpt-4o-mini-2024-07-18", "gpt-4o-mini", "openai/gpt-4o-mini", "GPT-4o-mini", "gpt_4o_mini:latest"],
+)
+def test_models_of_the_training_are_found_under_their_usual_names(name: str) -> None:
+    """With and without date, maker and tag; by the upstream's name too."""
+    by_name, by_upstream = PREDICTOR.place([card(name), card("cheap", upstream=name)])
+    assert by_name.source == by_upstream.source == "artefact"
+    assert by_name.ability == by_upstream.ability
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "gpt",
+        "gpt-4o-nano",
+        "o1",
+        "deepseek-v3",
+        "deepseek-chat",
+        "claude-3-9-sonnet",
+        "llama-3.1-9b-instruct",
+    ],
+)
+def test_a_name_that_is_only_similar_is_not_taken_for_a_known_model(name: str) -> None:
+    """A wrong ability is worse than an estimated one."""
+    (placed,) = PREDICTOR.place([card(name)])
+    assert placed.source == "estimated ability"
+
+
+def test_a_declared_ability_wins_over_the_training() -> None:
+    """The user has measured it, or knows better."""
+    (placed,) = PREDICTOR.place([card("gpt-4o-mini", ability=0.2)])
+    assert placed.source == "declared ability"
+    assert placed.ability < PREDICTOR.place([card("gpt-4o-mini")])[0].ability
+
+
+def test_an_estimate_from_the_price_moves_with_the_pools_placed_models() -> None:
+    """Prices fall: the same price buys more in a pool whose known models are better than the line says."""
+    unknown = card("nobody", usd=1.0)
+    (alone,) = PREDICTOR.place([unknown])
+    _, beside_good = PREDICTOR.place([card("star", ability=0.95, usd=1.0), unknown])
+    _, beside_bad = PREDICTOR.place([card("dud", ability=0.05, usd=1.0), unknown])
+    assert beside_bad.ability < alone.ability < beside_good.ability
+
+
+def test_nothing_known_means_the_lowest_ability() -> None:
+    """A model is not presumed strong."""
+    (placed,) = PREDICTOR.place([card("nobody")])
+    assert placed.ability == ARTEFACT.lowest_ability
+
+
+def test_strong_models_of_the_training_rank_above_weak_ones() -> None:
+    """The artefact holds what everybody knows."""
+    text = "A train leaves at 3 pm at 60 km/h. When does it arrive, 150 km away? Show your work."
+    p_8b, p_mini, p_sonnet = p_of(
+        text, card("llama-3.1-8b-instruct"), card("gpt-4o-mini"), card("claude-3-5-sonnet")
+    )
+    assert p_8b < p_mini
+    assert p_8b < p_sonnet
+
+
+def test_the_shipped_artefact_is_small_and_says_where_it_comes_from() -> None:
+    """Under 5 MB, with the digest, the seed, the licences and the held-out figures of its training."""
+    training = ARTEFACT.training
+    assert len(SHIPPED) < 5_000_000
+    assert len(training.data_digest) == 64
+    assert training.prompts > 0
+    assert set(training.licences) == {"llmrouter", "mmlupro", "routellm", "zeroeval"}
+    assert training.metrics["calibration_error_seen"] < 0.1
+    assert ARTEFACT.version.startswith("router-")
+
+
+def test_models_whose_runs_are_known_to_be_broken_are_not_in_it() -> None:
+    """Their outcomes say where a run skipped its reasoning, not what is hard."""
+    names = {model.name for model in ARTEFACT.models}
+    assert not names & {"gemini-1-5-pro-002", "gemini-1-5-flash-002", "jamba-1-5-large"}
+
+
+def test_an_artefact_survives_writing_and_reading() -> None:
+    """Byte for byte."""
+    assert render_artefact(ARTEFACT) == SHIPPED
+
+
+@pytest.mark.parametrize("damaged", [b"", b"\x00", SHIPPED[:-1], SHIPPED[: len(SHIPPED) // 2], b"\xff" * 100])
+def test_a_damaged_artefact_is_refused_in_words(damaged: bytes) -> None:
+    """Never half a predictor."""
+    with pytest.raises(ArtefactError, match="artefact"):
+        parse_artefact(damaged)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"format": 99}, {"features_version": 99}, {"hashed_weights": (b"short",)}, {"named_weights": ()}],
+)
+def test_an_artefact_of_another_version_or_shape_is_refused(change: dict[str, object]) -> None:
+    """Features computed in another way would make its weights noise."""
+    other: Artefact = msgspec.structs.replace(ARTEFACT, **change)
+    with pytest.raises(ArtefactError):
+        parse_artefact(render_artefact(other))
+
+
+def test_length_is_predicted_per_model() -> None:
+    """Some models are wordier."""
+    placed = PREDICTOR.place([ModelCard(name=model.name) for model in ARTEFACT.models])
+    lengths = {
+        said.output_tokens for said in PREDICTOR.predict(extract_features("Why is the sky blue?"), placed)
+    }
+    assert len(lengths) > 5
+    assert all(math.isfinite(length) for length in lengths)
+
+
+def test_names_have_one_spelling() -> None:
+    """And a short form without date, tuning and quantisation."""
+    assert canonical_name("meta-llama/Meta-Llama-3.1-8B-Instruct") == "llama-3-1-8b-instruct"
+    assert canonical_name("Llama-3.1-405B-Inst@sambanova") == "llama-3-1-405b-instruct"
+    assert short_name("claude-3-5-sonnet-20241022") == "claude-3-5-sonnet"
+    assert short_name("qwen2-5-7b-instruct-q4-k-m") == "qwen2-5-7b"
+    assert short_name("gpt-4o-2024-08-06") == "gpt-4o"

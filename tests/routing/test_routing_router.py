@@ -1,0 +1,229 @@
+"""The router as a Model: it says what it decided, then another model answers."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import junctor.routing
+from junctor.chat import (
+    BadRequest,
+    ChatRequest,
+    Constraints,
+    Decision,
+    Event,
+    Model,
+    ModelCard,
+    NoModelFits,
+    Price,
+    Routed,
+    UpstreamBroken,
+    UpstreamRefused,
+    collect,
+)
+from junctor.pool.scripted import ScriptedModel, parse_script
+from junctor.routing.features import NAMES
+from junctor.routing.predictor import Predictor, parse_artefact
+from junctor.routing.router import Router
+
+PREDICTOR = Predictor(
+    parse_artefact((Path(junctor.routing.__file__).parent / "artefact" / "router.msgpack").read_bytes())
+)
+
+
+def scripted(name: str, usd: float, ability: float, *steps: dict[str, object]) -> ScriptedModel:
+    """A fake of so much USD per million tokens; without steps it says its name."""
+    price = Price(input=usd, output=usd, source="test")
+    card = ModelCard(name=name, price=price, ability=ability, window=4096, skills=frozenset({"tools"}))
+    return ScriptedModel(card, parse_script(list(steps) or [{"text": f"I am {name}"}]))
+
+
+class Bench:
+    """A router over fakes, and what it saved."""
+
+    def __init__(self, *models: Model, **defaults: object) -> None:
+        self.saved: list[Decision] = []
+        self.router = Router(
+            {model.card.name: model for model in models},
+            PREDICTOR,
+            save_decision=self.saved.append,
+            new_id=lambda: f"dec_{len(self.saved) + 1}",
+            **defaults,  # pyright: ignore[reportArgumentType]
+        )
+
+    async def ask(self, text: str = "What is 2 + 2?", **more: object) -> list[Event]:
+        async with aclosing(self.router.answer(request_of(text, **more))) as events:
+            return [event async for event in events]
+
+
+def request_of(text: str = "What is 2 + 2?", **more: object) -> ChatRequest:
+    messages = msgspec.Raw(msgspec.json.encode([{"role": "user", "content": text}]))
+    return ChatRequest(model="auto", id="req_1", messages=messages, **more)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.anyio
+async def test_the_decision_comes_first_then_the_answer_of_the_chosen_one() -> None:
+    """And it is saved, with everything that a reader needs."""
+    bench = Bench(scripted("big", 30, 0.905), scripted("small", 0.3, 0.9))
+    answer = await collect(bench.router.answer(request_of()))
+    assert answer.text == "I am small"
+    assert answer.decision == bench.saved[0]
+    decision = bench.saved[0]
+    assert (decision.id, decision.request_id, decision.chosen, decision.mode) == (
+        "dec_1",
+        "req_1",
+        "small",
+        "balanced",
+    )
+    assert [candidate.name for candidate in decision.candidates] == ["small", "big"]
+    assert decision.candidates[1].refused_because
+    assert set(NAMES) < set(decision.features)
+    assert decision.took_us > 0
+    assert decision.saved_usd > 0
+    assert decision.artefact == PREDICTOR.version
+
+
+@pytest.mark.anyio
+async def test_the_next_in_the_ranking_answers_when_the_chosen_one_fails() -> None:
+    """Before the first text a failure is not the caller's problem."""
+    bench = Bench(
+        scripted("big", 30, 0.9),
+        scripted("mid", 3, 0.9),
+        scripted("small", 0.3, 0.9, {"fail": "upstream_broken"}),
+    )
+    events = await bench.ask()
+    assert isinstance(events[0], Routed)
+    assert bench.saved[0].chosen == "small"
+    assert [event.text for event in events if hasattr(event, "text")] == ["I am mid"]
+
+
+@pytest.mark.anyio
+async def test_after_the_first_text_there_is_no_second_answer() -> None:
+    """A cut answer is an error, and the decision is kept all the same."""
+    bench = Bench(
+        scripted("big", 30, 0.9),
+        scripted("small", 0.3, 0.9, {"text": "The ans"}, {"fail": "upstream_broken"}),
+    )
+    with pytest.raises(UpstreamBroken):
+        await bench.ask()
+    assert len(bench.saved) == 1
+
+
+@pytest.mark.anyio
+async def test_what_an_upstream_refuses_is_not_asked_elsewhere() -> None:
+    """The request is at fault: the next model would refuse it too, and cost money."""
+    big = scripted("big", 30, 0.9)
+    bench = Bench(big, scripted("small", 0.3, 0.9, {"fail": "upstream_refused"}))
+    with pytest.raises(UpstreamRefused):
+        await bench.ask()
+    assert not big.requests
+
+
+@pytest.mark.anyio
+async def test_models_that_are_ruled_out_are_not_fallen_back_on() -> None:
+    """A limit holds for the whole request."""
+    bench = Bench(scripted("big", 30, 0.9), scripted("small", 0.3, 0.9, {"fail": "upstream_broken"}))
+    with pytest.raises(UpstreamBroken):
+        await bench.ask(constraints=Constraints(never=("big",)))
+
+
+@pytest.mark.anyio
+async def test_a_refused_request_saves_nothing_and_asks_nobody() -> None:
+    """Neither one that no model fits, nor one that is malformed."""
+    model = scripted("small", 0.3, 0.9)
+    bench = Bench(model)
+    with pytest.raises(NoModelFits):
+        await bench.ask(constraints=Constraints(needs=("vision",)))
+    with pytest.raises(BadRequest):
+        await collect(bench.router.answer(ChatRequest(model="auto", messages=msgspec.Raw(b"{}"))))
+    with pytest.raises(NoModelFits):
+        await Bench().ask()
+    assert not bench.saved
+    assert not model.requests
+
+
+@pytest.mark.anyio
+async def test_whoever_stops_reading_stops_the_upstream() -> None:
+    """Closing the router's stream closes the model's."""
+    closed = asyncio.Event()
+
+    class Endless:
+        card = ModelCard(name="endless", ability=0.5)
+
+        async def answer(self, request: ChatRequest):
+            try:
+                async with aclosing(scripted("x", 1, 0.5, {"text": "a"}).answer(request)) as events:
+                    async for event in events:
+                        yield event
+                await asyncio.sleep(3600)
+            finally:
+                closed.set()
+
+    stream = Bench(Endless()).router.answer(request_of())
+    assert isinstance(await anext(stream), Routed)
+    await anext(stream)
+    await stream.aclose()
+    assert closed.is_set()
+
+
+@pytest.mark.parametrize(
+    ("defaults", "limits", "mode", "floor"),
+    [
+        ({}, {}, "balanced", None),
+        ({"mode": "cost"}, {}, "cost", None),
+        ({"mode": "cost"}, {"mode": "quality"}, "quality", None),
+        ({"floor": 0.1}, {}, "floor", 0.1),
+        ({"floor": 0.1}, {"quality": 0.05}, "floor", 0.05),
+        ({"mode": "cost", "floor": 0.1}, {}, "cost", 0.1),
+        ({"mode": "cost"}, {"quality": 0.05}, "floor", 0.05),
+        ({}, {"quality": 0.05, "mode": "quality"}, "quality", 0.05),
+    ],
+)
+def test_the_requests_mode_and_floor_win_over_the_defaults(
+    defaults: dict[str, object], limits: dict[str, object], mode: str, floor: float | None
+) -> None:
+    """A floor without a mode says what will do."""
+    bench = Bench(scripted("small", 0.3, 0.9), **defaults)
+    decision, _ = bench.router.decide(request_of(constraints=Constraints(**limits)))  # pyright: ignore[reportArgumentType]
+    assert (decision.mode, decision.floor) == (mode, floor)
+
+
+def test_skills_the_request_shows_and_skills_it_states_are_both_needed() -> None:
+    """Tools in the body, vision in the constraints."""
+    bench = Bench(scripted("small", 0.3, 0.9))
+    tools = msgspec.Raw(b'[{"type":"function","function":{"name":"f"}}]')
+    assert bench.router.decide(request_of(tools=tools))[1] == ("small",)
+    with pytest.raises(NoModelFits, match="vision"):
+        bench.router.decide(request_of(tools=tools, constraints=Constraints(needs=("vision",))))
+
+
+def test_the_routers_card_offers_what_any_of_its_models_can() -> None:
+    """`GET /v1/models` shows it beside the others."""
+    card = Bench(scripted("a", 1, 0.5), scripted("b", 1, 0.6)).router.card
+    assert (card.name, card.window, card.skills) == ("auto", 4096, {"tools"})
+
+
+def test_the_strongest_is_the_one_of_the_highest_ability() -> None:
+    """What savings are compared with."""
+    strongest = Bench(scripted("a", 1, 0.8), scripted("b", 99, 0.4)).router.strongest
+    assert strongest is not None
+    assert strongest.name == "a"
+    assert Bench().router.strongest is None
+
+
+def test_harder_prompts_are_predicted_to_be_harder() -> None:
+    """The prediction reads the prompt at all."""
+    bench = Bench(scripted("small", 0.3, 0.5))
+    olympiad = (
+        r"Let $P(x)$ be a monic polynomial with integer coefficients such that $P(\sqrt{2}+\sqrt[3]{3})=0$. "
+        r"Find the sum of the coefficients of $P(x)$ and express it as $\frac{m}{n}$."
+    )
+    easy = "What is the usual colour of a ripe banana?\nA. yellow\nB. blue\nC. black\nD. purple"
+    p_hard, p_easy = (
+        bench.router.decide(request_of(text))[0].candidates[0].p_good for text in (olympiad, easy)
+    )
+    assert p_hard < p_easy
