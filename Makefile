@@ -29,6 +29,7 @@ check: setup    ## the gates alone: ruff, basedpyright, import-linter, the house
 
 bench: setup    ## the benchmarks of lab/ (never part of the tests)
 	@$(BIN)/python lab/bench_routing.py
+	@$(BIN)/python lab/bench_transport.py
 
 fix: setup      ## format and mend what ruff can mend
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
