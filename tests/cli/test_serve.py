@@ -78,7 +78,7 @@ def ask(url: str, text: str = "Hi", model: str = "small") -> str:
 
 def refused(folder: Path, *words: str) -> str:
     """What a server that does not start says."""
-    command = [sys.executable, "-m", "junctor", "serve", *words]
+    command = [sys.executable, "-m", "junctor", "serve", "--port", "0", *words]
     env = {"PATH": read_environment().variables["PATH"], "HOME": str(folder), "COLUMNS": "200"}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1, done.stderr

@@ -172,6 +172,7 @@ def _ask_all(url: str) -> list[Answered]:
             answers.append(answered := _ask(client, url, prompt))
             table.add_row(*_row(prompt, answered))
             live.refresh()
+    console.print()  # Live leaves the cursor behind the table
     spent, saved = sum(a.usd for a in answers), sum(a.saved_usd for a in answers)
     console.print(
         f"Spent {render_usd(spent)} USD. The strongest model alone: {render_usd(spent + saved)} USD. "

@@ -271,12 +271,14 @@ class _Life:
         """Close its stdin, which ends it; kill it if it does not listen."""
         assert self._process.stdin
         self._process.stdin.close()
+        # Not asyncio.timeout: this runs in a cancelled task, where Python 3.11.2 (Debian 12) lets it raise
+        # CancelledError in place of TimeoutError.
+        dying = asyncio.ensure_future(self._process.wait())
         try:
-            async with asyncio.timeout(patience_s):
-                await self._process.wait()
-        except TimeoutError:
-            self.kill()
-            await self._process.wait()
+            await asyncio.wait([dying], timeout=patience_s)
+            if not dying.done():
+                self.kill()
+            await dying
         finally:
             self._ear.cancel()
 
