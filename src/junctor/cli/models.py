@@ -6,12 +6,15 @@ import asyncio
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.table import Table
 
+from junctor.app import ARTEFACT
 from junctor.assemble import choose_members, weights_dir
 from junctor.chat import ModelCard
 from junctor.cli.terminal import ConfigOption, console, errors, load, plain_errors
 from junctor.pool.catalog import PROVIDERS
+from junctor.routing.predictor import Predictor, parse_artefact
 from junctor.serving.manifest import shipped
 from junctor.serving.weights import installed
 from junctor.settings import Environment, Settings
@@ -45,35 +48,29 @@ def models(
 
 
 def _model_table(cards: list[ModelCard]) -> Table:
-    table = Table(title="The pool", title_justify="left")
-    for heading in (
-        "model",
-        "provider",
-        "USD per Mtok in / out",
-        "price from",
-        "window",
-        "skills",
-        "ability",
-        "licence",
-    ):
-        table.add_column(heading, overflow="fold")
-    for card in cards:
-        price = card.price
+    placed = Predictor(parse_artefact(ARTEFACT.read_bytes())).place(cards)
+    table = Table(box=box.SIMPLE_HEAD, title="The pool", title_justify="left")
+    for heading in ("model", "in / out, USD per Mtok", "window", "skills", "ability"):
+        table.add_column(heading)
+    for card, place in zip(cards, placed, strict=True):
+        price, licence = card.price, f", {card.licence}" if card.licence else ""
+        upstream = f": {card.upstream}" if card.upstream != card.name else ""
         table.add_row(
-            card.name,
-            f"{card.provider}: {card.upstream}" if card.upstream != card.name else card.provider,
-            f"{price.input:g} / {price.output:g}" if price else "unknown",
-            price.source if price else "",
+            f"[bold]{card.name}[/]\n[dim]{card.provider}{upstream}{licence}[/]",
+            f"{price.input:.4g} / {price.output:.4g}\n[dim]{price.source}[/]" if price else "unknown",
             str(card.window),
-            ", ".join(sorted(card.skills)),
-            "from training data" if card.ability is None else f"{card.ability:.2f} (declared)",
-            card.licence,
+            " ".join(sorted(card.skills)),
+            f"declared: {card.ability:g}" if card.ability is not None else _ABILITY_FROM[place.source],
         )
     return table
 
 
+_ABILITY_FROM = {"artefact": "from training", "estimated ability": "estimated from its price"}
+
+
 def _local_table(settings: Settings, environment: Environment) -> Table:
-    table = Table("model", "size", "weights", "licence", title="Local models", title_justify="left")
+    table = Table("model", "size", "weights", "licence", box=box.SIMPLE_HEAD)
+    table.title, table.title_justify = "Local models", "left"
     for manifest in shipped().values():
         here = installed(manifest, weights_dir(settings, environment)) is not None
         state = "here" if here else f"junctor pull {manifest.name}"
@@ -82,7 +79,9 @@ def _local_table(settings: Settings, environment: Environment) -> Table:
 
 
 def _provider_table(environment: Environment) -> Table:
-    table = Table("provider", "base_url", "key", title="Providers", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title="Providers", title_justify="left")
+    for heading in ("provider", "base_url", "key"):
+        table.add_column(heading, overflow="fold")
     for name, provider in PROVIDERS.items():
         variable = provider.api_key_env
         key = "needs none" if variable is None else f"{variable} ({_state(environment, variable)})"
