@@ -17,9 +17,11 @@ The pulls (L2) were chosen on three folds of another split (seed 0), nothing was
 from __future__ import annotations
 
 import argparse
+import hashlib
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from junctor.chat import ModelCard
@@ -76,7 +78,7 @@ def main() -> None:
     metrics = report(data, outcomes, seen, unseen, seen_tokens + length_shift, temperature, options.seed)
 
     fitted = fit(data, inputs, np.ones(len(data.texts), bool), options.seed)
-    artefact = export(data, inputs, fitted, temperature, length_shift, options.seed, metrics)
+    artefact = named(export(data, inputs, fitted, temperature, length_shift, options.seed, metrics))
     packed = render_artefact(artefact)
     check_served(data, inputs, fitted, parse_artefact(packed))
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -215,7 +217,7 @@ def export(
     verbosity = float(fitted.verbosity[timed].mean())
     return Artefact(
         format=FORMAT,
-        version=f"router-{FORMAT}-{data.digest[:8]}-{seed}",
+        version="",
         features_version=FEATURES_VERSION,
         buckets=BUCKETS,
         means=_rounded(fitted.means),
@@ -242,6 +244,12 @@ def export(
             metrics=metrics,
         ),
     )
+
+
+def named(artefact: Artefact) -> Artefact:
+    """The artefact with a version that stands for all of its content."""
+    digest = hashlib.sha256(render_artefact(artefact)).hexdigest()
+    return msgspec.structs.replace(artefact, version=f"router-{FORMAT}-{digest[:8]}")
 
 
 def reference_weights(data: Data) -> np.ndarray:
