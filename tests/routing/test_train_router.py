@@ -92,7 +92,7 @@ def test_the_server_reads_what_the_trainer_learnt(trained: tuple[Path, Path, str
     easy = predictor.predict(extract_features("What is 500 plus 501?"), placed)
     hard = predictor.predict(extract_features("Evaluate the integral of x^500 over [0, 500]"), placed)
     assert hard[0].p_good < 0.45 < 0.55 < hard[1].p_good
-    assert min(easy[0].p_good, easy[1].p_good) > 0.8
+    assert min(easy[0].p_good, easy[1].p_good) > 0.65
     assert hard[0].output_tokens > 2 * easy[0].output_tokens
 
 
