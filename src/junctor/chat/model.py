@@ -43,7 +43,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     "Who serves it: a name of the catalogue, `local`, `scripted`, or a host."
     dialect: Dialect = "openai_chat"
     price: Price | None = None
-    "None: unknown; its cost counts as 0 with source `unknown`, and the router says so."
+    "None: unknown. The ledger counts its cost as 0, source `unknown`; the router takes it for the dearest."
     window: int = 8192
     "Tokens it can read and write in all."
     max_output: int | None = None
