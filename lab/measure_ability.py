@@ -2,7 +2,7 @@
 
     .venv/bin/python lab/measure_ability.py --data ../shared/data [--questions 100] [--json OUT]
 
-Each model answers the same questions of GSM8K (those of ZeroEval; seeded choice), greedily, 320 tokens at most;
+Each model answers the same questions of GSM8K (those of ZeroEval; seeded choice), greedily, 320 tokens each;
 its last number counts as its answer. The share it solves is turned into an ability through the models of the
 training data that answered the same benchmark: a line, fitted by least squares, from logit(share solved) to
 logit(mean p on the reference prompts). One benchmark is a narrow basis; the interval is that of the share

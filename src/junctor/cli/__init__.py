@@ -7,13 +7,15 @@ what `junctor demo` needs to draw a table.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 import typer
 
 COMMANDS = ("serve", "demo", "ask", "why", "models", "pull", "keys", "check", "doctor")
 "In the order of `--help`."
+NEEDS_EXTRA = {"demo": "local"}
+"Commands that the base install cannot run -> the extra that they need."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,8 +36,25 @@ def command_line(words: Sequence[str]) -> typer.Typer:
     app.callback()(_root)
     named = words[:1] if words and words[0] in COMMANDS else COMMANDS
     for name in named:
-        import_module(f"junctor.cli.{name}").add_to(app)
+        try:
+            import_module(f"junctor.cli.{name}").add_to(app)
+        except ModuleNotFoundError as error:
+            if name not in NEEDS_EXTRA:
+                raise
+            app.command(name)(_missing(name, error))
     return app
+
+
+def _missing(name: str, error: ModuleNotFoundError) -> Callable[[], None]:
+    """A command in place of one whose extra is not installed."""
+    extra = NEEDS_EXTRA[name]
+
+    def command() -> None:
+        typer.echo(f"`junctor {name}` needs more ({error}): pip install 'junctor[{extra}]'", err=True)
+        raise typer.Exit(1)
+
+    command.__doc__ = f"(needs the extra `{extra}`)"
+    return command
 
 
 def _root() -> None:
