@@ -1,12 +1,12 @@
 """Place the local models on the router's scale of ability, by what they solve of grade-school mathematics.
 
-    .venv/bin/python lab/measure_ability.py --data ../shared/data [--questions 100] [--json OUT]
+    .venv/bin/python lab/measure_ability.py --data ../shared/data [--questions 40] [--json OUT]
 
 Each model answers the same questions of GSM8K (those of ZeroEval; seeded choice), greedily, 320 tokens each;
 its last number counts as its answer. The share it solves is turned into an ability through the models of the
 training data that answered the same benchmark: a line, fitted by least squares, from logit(share solved) to
 logit(mean p on the reference prompts). One benchmark is a narrow basis; the interval is that of the share
-alone. About 10 minutes on 2 cores.
+alone. About 12 minutes on 2 cores.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--questions", type=int, default=100)
+    parser.add_argument("--questions", type=int, default=40)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with gzip.open(options.data / "fusion" / "zeroeval_gsm_answers.jsonl.gz", "rt") as file:

@@ -104,7 +104,7 @@ def routes() -> str:
         *routing_api.routes(DecisionStore(Database(Path("none"))), no_outcome),
     ]
     out = "# Routes\n\n" + NOTE
-    out += "\nWith `[[keys]]`, all but `/healthz`, `/readyz` and `/metrics` want one.\n"
+    out += "\nWith `[[keys]]`, all but `/healthz` and `/readyz` want one.\n"
     out += "\n| method | path | what |\n|---|---|---|\n"
     out += f"| POST | `{CHAT_PATH}` | {first_line(ChatEndpoint)} |\n"
     for route in all_routes:

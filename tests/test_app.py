@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -87,3 +88,44 @@ def test_auto_falls_back_along_its_own_ranking(tmp_path: Path) -> None:
         decision = client.get(f"{server.url}/api/decisions/{reply.headers['x-request-id']}", cast_to=object)
     assert decision["chosen"] == "cheap"
     assert decision["outcome"]["model"] == reply.headers["x-junctor-model"] == "dear"
+
+
+def test_auto_never_asks_what_a_request_rules_out_not_even_as_a_fallback(tmp_path: Path) -> None:
+    """`fallbacks` are for callers who name the model; the router keeps to its own ranking."""
+    config = """
+    [[models]]
+    name = "a"
+    provider = "scripted"
+    fallbacks = ["b"]
+    script = [{ fail = "upstream_broken" }]
+    [[models]]
+    name = "b"
+    provider = "scripted"
+    script = [{ text = "Hi" }]
+    [retries]
+    attempts = 2
+    """
+    messages = [{"role": "user", "content": "Hi"}]
+    with (
+        running(config, tmp_path) as server,
+        openai.OpenAI(base_url=server.api, api_key="x", max_retries=0) as client,
+    ):
+        with pytest.raises(openai.InternalServerError, match="upstream_broken"):
+            client.chat.completions.create(
+                model="auto", messages=messages, extra_body={"junctor": {"never": ["b"]}}
+            )
+        named = client.chat.completions.with_raw_response.create(model="a", messages=messages)
+    assert named.headers["x-junctor-model"] == "b"
+
+
+def test_a_fault_of_ours_on_any_route_is_a_clean_500(tmp_path: Path) -> None:
+    with (
+        running("", tmp_path) as server,
+        openai.OpenAI(base_url=server.api, api_key="x", max_retries=0) as client,
+    ):
+        with sqlite3.connect(server.database) as database:
+            database.execute("INSERT INTO decisions VALUES ('dec_x', 'req_x', '', '', '', '{}')")
+        with pytest.raises(openai.InternalServerError) as caught:
+            client.get(f"{server.url}/api/decisions/dec_x", cast_to=object)
+        assert caught.value.response.headers["content-type"] == "application/problem+json"
+        assert client.models.with_raw_response.list().headers["x-request-id"].startswith("req_")

@@ -85,6 +85,13 @@ def test_every_mistake_is_named_at_once_with_its_line_and_a_suggestion() -> None
         ("[server]\nport = true", "must be a whole number, is true or false"),
         ("[server]\nport = 70000", "between 0 and 65535"),
         ("[timeouts]\nidle_s = 0", "timeouts.idle_s: must be more than 0"),
+        ("[timeouts]\ntotal_s = nan", "timeouts.total_s: must be more than 0"),
+        ("[local]\nusd_per_hour = -1", "must be 0 or more"),
+        ('[[models]]\nname = "a"\nprovider = "x"\nwindow = -5', "models[0].window: must be more than 0"),
+        (
+            '[[models]]\nname = "a"\nprovider = "x"\nprice = { input = -1, output = nan }',
+            "models[0].price.output: must be 0 or more",
+        ),
         ("[routing]\nquality = 2.0", "between 0 and 1"),
         ('[[models]]\nname = "auto"\nprovider = "openai"', "reserved"),
         ('[[models]]\nname = "a b"\nprovider = "openai"', "letters, digits"),
@@ -147,3 +154,9 @@ def test_secrets_are_read_by_name_and_empty_is_none() -> None:
     assert env.secret("A_KEY") == "s3cret"
     assert env.secret("EMPTY") is None
     assert env.secret("MISSING") is None
+
+
+def test_a_key_written_where_its_name_belongs_is_not_repeated() -> None:
+    problems = problems_of('[[models]]\nname = "a"\nprovider = "openai"\napi_key_env = "sk-proj-SECRET"')
+    assert "name of an environment variable" in problems[0]
+    assert "SECRET" not in problems[0]

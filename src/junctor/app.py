@@ -15,10 +15,11 @@ from importlib import resources
 from typing import Any
 
 from msgspec.structs import asdict
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Router as Routes
 
 from junctor.assemble import Builder, Member, choose_members, database_path
 from junctor.chat import InternalError, JunctorError, Model, ModelCard, UnknownRoute, WrongMethod
@@ -55,13 +56,14 @@ class Junctor:
         self._metrics = Metrics()
         self._doorkeeper = Doorkeeper([CallerKey(name=key.name, sha256=key.sha256) for key in settings.keys])
         self._database = Database(database_path(settings, environment), settings.store.synchronous)
+        self._metrics.watch_store(lambda: self._database.failed, lambda: self._database.waiting)
         self._transport = Transport()
         self._builder: Builder | None = None
         self._strongest: ModelCard | None = None
         self.models: tuple[str, ...] = ()
         "Names of the models that answer, once started; `auto` is not among them."
         self._chat: ChatEndpoint | None = None
-        self._rest: Starlette | None = None
+        self._rest: ExceptionMiddleware | None = None
 
     async def start(self) -> None:
         """Open the database, build the pool, start the local engines (which load on their own).
@@ -73,11 +75,11 @@ class Junctor:
         )
         ledger = Ledger(self._database, strongest=lambda: self._strongest)
         self._builder = Builder(self._settings, self._environment, self._transport)
-        answering = self._build_models(members, ledger)
-        self.models = tuple(answering)
-        router = self._build_router(answering)
+        tried = self._build_tried(members, ledger)
+        self.models = tuple(tried)
+        router = self._build_router(tried)
         self._strongest = router.strongest
-        pool: dict[str, Model] = {**answering, router.card.name: router}
+        pool: dict[str, Model] = {**with_fallbacks(members, tried), router.card.name: router}
         self._chat = ChatEndpoint(
             pool,
             ledger,
@@ -85,6 +87,7 @@ class Junctor:
             self._metrics,
             max_body_bytes=self._settings.server.max_body_bytes,
             body_timeout_s=self._settings.server.body_timeout_s,
+            send_timeout_s=self._settings.server.send_timeout_s,
         )
         self._rest = self._build_rest(pool, ledger)
         for engine in self._builder.engines.values():
@@ -112,7 +115,10 @@ class Junctor:
         try:
             if scope["path"] not in models_api.OPEN_PATHS:
                 self._doorkeeper.admit(read_headers(scope))
-            await self._rest(scope, receive, send)
+            scope["app"] = (
+                self  # with it Starlette raises its 404 and 405, instead of answering in plain text
+            )
+            await self._rest(scope, receive, reply.pass_on)
         except JunctorError as error:
             await reply.error(error, scope["path"])
         except Exception:
@@ -120,25 +126,18 @@ class Junctor:
             error = InternalError(f"Junctor failed; the log has the reason under {request_id}")
             await reply.error(error, scope["path"])
 
-    def _build_models(self, members: list[Member], ledger: Ledger) -> dict[str, Model]:
-        """What answers under each member's name."""
+    def _build_tried(self, members: list[Member], ledger: Ledger) -> dict[str, Model]:
+        """Each member with its retries and its meter, and nothing behind it: what the router chooses from."""
         assert self._builder is not None
         attempts = self._settings.retries.attempts
-        tried = {
+        return {
             member.card.name: Resilient(Metered(self._builder.build(member), ledger.report), attempts)
             for member in members
         }
-        models: dict[str, Model] = {}
-        for member in members:
-            names = [member.card.name, *member.settings.fallbacks]
-            models[names[0]] = (
-                Fallback([tried[name] for name in names]) if len(names) > 1 else tried[names[0]]
-            )
-        return models
 
-    def _build_router(self, answering: dict[str, Model]) -> Router:
+    def _build_router(self, tried: dict[str, Model]) -> Router:
         return Router(
-            answering,
+            tried,
             Predictor(parse_artefact(ARTEFACT.read_bytes())),
             mode=self._settings.routing.mode,
             floor=self._settings.routing.quality,
@@ -146,23 +145,38 @@ class Junctor:
             new_id=lambda: new_id("dec_"),
         )
 
-    def _build_rest(self, pool: dict[str, Model], ledger: Ledger) -> Starlette:
+    def _build_rest(self, pool: dict[str, Model], ledger: Ledger) -> ExceptionMiddleware:
         async def outcome_of(request_id: str) -> dict[str, Any] | None:
             row = await ledger.find(request_id)
             return None if row is None else asdict(row)
 
-        return Starlette(
-            routes=[
-                *models_api.routes(pool, self._metrics, self._readiness),
-                *routing_api.routes(DecisionStore(self._database), outcome_of),
-            ],
-            exception_handlers={HTTPException: _answer_starlettes_error, JunctorError: _answer_error},
+        routes = [
+            *models_api.routes(pool, self._metrics, self._readiness),
+            *routing_api.routes(DecisionStore(self._database), outcome_of),
+        ]
+        # Not Starlette(): its outermost middleware answers our own faults in plain text, before we can.
+        return ExceptionMiddleware(
+            Routes(routes, redirect_slashes=False),
+            handlers={HTTPException: _answer_starlettes_error, JunctorError: _answer_error},
         )
 
     def _readiness(self) -> dict[str, str]:
         assert self._builder is not None
         engines = {f"model {name}": engine.status.state for name, engine in self._builder.engines.items()}
         return {"store": "ok", **engines}
+
+
+def with_fallbacks(members: list[Member], tried: dict[str, Model]) -> dict[str, Model]:
+    """What answers a caller who names a member: it, then its fallbacks.
+
+    The router does not choose from these: a fallback knows nothing of the limits of a request.
+    """
+    models: dict[str, Model] = {}
+    for member in members:
+        names = dict.fromkeys([member.card.name, *member.settings.fallbacks])
+        chain = [tried[name] for name in names]
+        models[member.card.name] = Fallback(chain) if len(chain) > 1 else chain[0]
+    return models
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

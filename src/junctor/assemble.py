@@ -84,6 +84,9 @@ def _upstream_mistakes(model: ModelSettings, at: str, environment: Environment) 
     key = environment.secret(variable) if variable else None
     if variable and key is None:
         yield f"{at}: the environment variable {variable} is not set; it must hold the provider's key"
+    if model.base_url is not None and "@" in model.base_url:
+        yield f"{at}: base_url must not hold a user name or a password; name a variable with api_key_env"
+        return
     try:
         Target(model.base_url or PROVIDERS[model.provider].base_url, {"authorization": key or ""})
     except ValueError as error:

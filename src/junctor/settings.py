@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from configparser import ConfigParser
 from configparser import Error as ConfigParserError
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from junctor.settings_check import SettingsError, check_tables, sort_by_line, su
 CONFIG_NAME = "junctor.toml"
 RESERVED_NAMES = frozenset({"auto"})
 MODEL_NAME = re.compile(r"[A-Za-z0-9][\w.\-:/@]{0,127}", re.ASCII)
+VARIABLE = re.compile(r"[A-Za-z_]\w{0,127}", re.ASCII)
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -36,6 +38,10 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     "A larger request body is refused with 413 before it is read."
     body_timeout_s: float = 30.0
     "A request body that takes longer to arrive is refused with 408, seconds."
+    send_timeout_s: float = 60.0
+    "A client that takes nothing of its answer for so long counts as gone, seconds."
+    grace_s: float = 30.0
+    "How long answers in progress may go on after SIGTERM, seconds; at least 1."
 
 
 class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -110,7 +116,7 @@ class TimeoutSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     connect_s: float = 5.0
     "To connect."
-    first_token_s: float = 60.0
+    first_token_s: float = 120.0
     "From sending the request to the first piece of the answer."
     idle_s: float = 30.0
     "Between two pieces of a streamed answer."
@@ -229,6 +235,9 @@ def _check_meaning(settings: Settings) -> Iterator[tuple[str, str]]:
             yield f"{at}.name", f"`{model.name}` stands twice; each model needs a name of its own"
         if model.ability is not None and not 0 < model.ability < 1:
             yield f"{at}.ability", "must lie between 0 and 1"
+        if model.api_key_env is not None and not VARIABLE.fullmatch(model.api_key_env):
+            yield f"{at}.api_key_env", "must be the name of an environment variable, not the key itself"
+        yield from _check_figures(model, at)
         for name in model.fallbacks:
             if name not in names:
                 yield f"{at}.fallbacks", f"no model is called `{name}`{suggestion(name, names)}"
@@ -236,6 +245,18 @@ def _check_meaning(settings: Settings) -> Iterator[tuple[str, str]]:
         if not SHA256.fullmatch(key.sha256):
             yield f"keys[{index}].sha256", "must be 64 hexadecimal digits; `junctor keys new NAME` makes them"
     yield from _check_ranges(settings)
+
+
+def _check_figures(model: ModelSettings, at: str) -> Iterator[tuple[str, str]]:
+    figures = {
+        name: getattr(model, name) for name in ("window", "max_output", "tokens_per_s", "first_token_ms")
+    }
+    for name, value in figures.items():
+        if value is not None and not 0 < value < inf:
+            yield f"{at}.{name}", "must be more than 0"
+    for name, value in msgspec.structs.asdict(model.price).items() if model.price else ():
+        if value is not None and not 0 <= value < inf:
+            yield f"{at}.price.{name}", "must be 0 or more"
 
 
 def _check_ranges(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -249,12 +270,18 @@ def _check_ranges(settings: Settings) -> Iterator[tuple[str, str]]:
         "retries.attempts": settings.retries.attempts,
         "local.window": settings.local.window,
         "local.parallel": settings.local.parallel,
+        "server.send_timeout_s": settings.server.send_timeout_s,
+        "server.grace_s": settings.server.grace_s,
     }
+    if not 0 <= settings.local.usd_per_hour < inf:
+        yield "local.usd_per_hour", "must be 0 or more"
+    if settings.local.threads < 0:
+        yield "local.threads", "must be 0 or more"
     positive |= {
         f"timeouts.{name}": value for name, value in msgspec.structs.asdict(settings.timeouts).items()
     }
     for path, value in positive.items():
-        if value <= 0:
+        if not 0 < value < inf:
             yield path, "must be more than 0"
 
 

@@ -28,11 +28,17 @@ def test_every_code_is_unique_and_plain() -> None:
     assert all(re.fullmatch(r"[a-z_]+", code) for code in codes)
 
 
-def test_only_upstream_errors_may_be_tried_again() -> None:
+def test_only_failures_of_upstreams_are_tried_again_and_only_where_that_can_help() -> None:
     for error in CLASSES:
-        if error.retryable:
+        if error.transient:
             assert issubclass(error, errors.UpstreamError)
-    assert not UpstreamRefused.retryable
+            assert error.retryable
+    assert not errors.UpstreamTimeout.transient
+
+
+def test_a_refusal_for_want_of_the_model_or_of_money_lets_another_model_try() -> None:
+    refused = {status: UpstreamRefused("no", status=status).retryable for status in (400, 402, 404, 422)}
+    assert refused == {400: False, 402: True, 404: True, 422: False}
 
 
 def test_a_refusal_keeps_the_upstreams_own_words() -> None:

@@ -191,3 +191,19 @@ def test_ctrl_c_ends_it_without_a_traceback(tmp_path: Path) -> None:
         server.send_signal(signal.SIGINT)
         said = last_words(server)
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_answer_cut_at_the_end_of_the_grace_period_leaves_its_row(tmp_path: Path, number: int) -> None:
+    """And the process ends with status 0: it has put everything in order."""
+    config = CONFIG.replace("delay_s = 1", "delay_s = 60")
+    (tmp_path / "junctor.toml").write_text("[server]\ngrace_s = 1\n" + config)
+    with serving(tmp_path) as (server, url), client_of(url) as client:
+        messages = [{"role": "user", "content": "slow"}]
+        stream = client.chat.completions.create(model="small", messages=messages, stream=True)
+        assert next(iter(stream)).choices[0].delta.content == "One"
+        server.send_signal(number)
+        assert server.wait(timeout=20) == 0
+    with sqlite3.connect(tmp_path / "data/junctor.db") as database:
+        rows = database.execute("SELECT outcome, usd_nano > 0 FROM ledger").fetchall()
+    assert rows == [("server_stopped", 1)]

@@ -52,13 +52,15 @@ def test_an_open_server_asks_for_no_key() -> None:
     assert OPEN.admit({"host": "127.0.0.1:8400", "authorization": "Bearer whatever"}) == ""
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1.evil.example"])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://127.0.0.1.evil.example", "http://["]
+)
 def test_an_open_server_refuses_foreign_web_pages(origin: str) -> None:
     with pytest.raises(BadRequest, match="web pages"):
         OPEN.admit({"host": "localhost:8400", "origin": origin})
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:8400", "10.0.0.1"])
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:8400", "10.0.0.1", "["])
 def test_an_open_server_refuses_a_foreign_host_header(host: str) -> None:
     """A name that an attacker rebinds to loopback arrives with the attacker's Host."""
     with pytest.raises(BadRequest, match="Host header"):

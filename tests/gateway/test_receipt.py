@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from junctor.chat import Candidate, Decision
 from junctor.gateway.receipt import (
     parse_receipt_comment,
     render_estimate,
@@ -46,6 +47,30 @@ def test_an_exact_receipt_has_all_four_headers() -> None:
 
 def test_without_a_decision_a_beginning_stream_promises_no_cost() -> None:
     assert dict(render_estimate("small", None)) == {"x-junctor-model": "small"}
+
+
+def test_the_estimate_is_that_of_the_model_that_answers() -> None:
+    """After a fallback, cost and saving are those of the fallback, not of the model that was chosen."""
+    candidates = tuple(
+        Candidate(name=name, p_good=0.5, p_source="", usd=usd) for name, usd in (("a", 1.0), ("b", 3.0))
+    )
+    decision = Decision(
+        id="dec_1",
+        request_id="req_1",
+        candidates=candidates,
+        chosen="a",
+        rule="",
+        mode="cost",
+        floor=None,
+        features={},
+        path="prompt",
+        took_us=0.0,
+        saved_usd=2.0,
+        artefact="",
+    )
+    headers = dict(render_estimate("b", decision))
+    assert (headers["x-junctor-cost"], headers["x-junctor-saved"]) == ("3", "0")
+    assert headers["x-junctor-cost-basis"] == "estimated"
 
 
 def test_the_comment_is_found_at_the_end_of_a_stream_and_no_client_sees_it() -> None:

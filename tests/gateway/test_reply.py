@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
 from junctor.chat import BadRequest, UpstreamBroken, UpstreamRateLimited
+from junctor.gateway.receive import ClientGone
 from junctor.gateway.reply import Reply, render_refusal
 
 pytestmark = pytest.mark.anyio
@@ -58,6 +60,14 @@ async def test_client_libraries_are_told_not_to_multiply_our_retries() -> None:
     await Reply(wire, "req_1").error(UpstreamRateLimited("slow down", retry_after_s=1.2), "/v1/x")
     assert wire.headers["retry-after"] == "2"
     assert "x-should-retry" not in wire.headers
+
+
+async def test_a_client_that_takes_nothing_counts_as_gone() -> None:
+    async def stuck(_: dict[str, Any]) -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(ClientGone):
+        await Reply(stuck, "req_1", send_timeout_s=0.01).piece(b"x")
 
 
 def test_each_path_has_its_own_envelope() -> None:

@@ -9,6 +9,7 @@
     |  |- BodyTimeout          408   the body did not arrive in time
     |  |- BodyTooLarge         413   more bytes than `server.max_body_bytes`
     |  |- WindowExceeded       400   more tokens than the model can read
+    |  |- UnsupportedByModel   400   the model's interface cannot say what is asked
     |  `- NoModelFits          422   the constraints rule every model out
     |- UpstreamError           502   a model, or the way to it, failed
     |  |- UpstreamRefused      4xx   the model refused this request; another try would not help
@@ -20,8 +21,8 @@
     |  `- EngineDown           503   the local engine crashed or is starting
     `- InternalError           500   our own fault
 
-A message says what to change. `retryable` means: before the first text, another try or another model may
-succeed.
+A message says what to change. `retryable` means: before the first text, another model may succeed;
+`transient`: the same one may, when tried again.
 """
 
 from __future__ import annotations
@@ -38,8 +39,10 @@ class JunctorError(Exception):
     "The `type` of OpenAI's error envelope."
     code: str = "internal_error"
     "Stable machine-readable name: the `code` of OpenAI's envelope and the ledger's outcome."
-    retryable: ClassVar[bool] = False
-    "Whether, before the first text, another try or another model may succeed."
+    retryable: bool = False
+    "Whether, before the first text, another model may succeed."
+    transient: bool = False
+    "Whether the same model may succeed when tried again."
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
@@ -103,6 +106,14 @@ class WindowExceeded(BadRequest):
     """More tokens than the model can read. We never truncate in silence."""
 
     code = "context_length_exceeded"
+    retryable = True
+
+
+class UnsupportedByModel(BadRequest):
+    """The model's interface cannot say what is asked, such as `n` above 1; another model's may."""
+
+    code = "unsupported_by_model"
+    retryable = True
 
 
 class NoModelFits(BadRequest):
@@ -119,8 +130,7 @@ class UpstreamError(JunctorError):
     type = "upstream_error"
     code = "upstream_error"
     retryable = True
-    transient: ClassVar[bool] = True
-    "Whether the same model may succeed when tried again; otherwise only another one may."
+    transient = True
 
     def __init__(
         self, message: str, *, model: str = "", param: str | None = None, retry_after_s: float | None = None
@@ -141,12 +151,15 @@ class UpstreamRefused(UpstreamError):
     type = "invalid_request_error"
     code = "upstream_refused"
     retryable = False
+    transient = False
 
     def __init__(
         self, message: str, *, status: int, model: str = "", code: str | None = None, param: str | None = None
     ) -> None:
         super().__init__(message, model=model, param=param)
         self.status = status
+        # No such model there, or no money for it: not this request's fault.
+        self.retryable = status in (402, 404)
         self.code = code or type(self).code
 
 
@@ -176,6 +189,7 @@ class UpstreamTimeout(UpstreamError):
 
     status = 504
     code = "upstream_timeout"
+    transient = False  # it would cost the same time, and perhaps the same money, once more
 
 
 class UpstreamBroken(UpstreamError):

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from junctor.assemble import database_path
@@ -55,7 +56,7 @@ async def _find(path: Path, wanted: str) -> tuple[Decision | None, LedgerRow | N
 
 
 def _print_decision(decision: Decision) -> None:
-    console.print(f"[bold]{decision.chosen}[/] was chosen: {decision.rule}.", soft_wrap=True)
+    console.print(f"[bold]{decision.chosen}[/] was chosen: {_plain(decision.rule)}.", soft_wrap=True)
     floor = f", floor {decision.floor:.0%}" if decision.floor is not None else ""
     console.print(
         f"[dim]{decision.id} for {decision.request_id}; mode {decision.mode}{floor}; decided in "
@@ -81,9 +82,14 @@ def _row(candidate: Candidate, *, chosen: bool) -> tuple[str, ...]:
         f"{candidate.p_good:.1%}",
         f"{candidate.usd * 1e6:.1f}",
         f"{_ms(candidate.first_token_ms)} / {_ms(candidate.total_ms)}",
-        "chosen" if chosen else candidate.refused_because or "",
+        "chosen" if chosen else _plain(candidate.refused_because or ""),
     )
     return tuple(f"[{style}]{cell}[/]" for cell in cells)
+
+
+def _plain(text: str) -> str:
+    """Text that a caller may have chosen: neither markup nor control characters."""
+    return escape("".join(character for character in text if character.isprintable()))
 
 
 def _ms(value: float | None) -> str:
@@ -94,8 +100,8 @@ def _print_outcome(row: LedgerRow) -> None:
     first = "" if row.first_token_ms is None else f", first text after {row.first_token_ms:.0f} ms"
     counted = "about " if row.tokens_estimated else ""
     console.print(
-        f"\n{row.request_id}: asked for [bold]{row.asked_model}[/], answered by "
-        f"[bold]{row.model or 'nobody'}[/] ({row.outcome}) in {row.total_ms:.0f} ms{first}; "
+        f"\n{row.request_id}: asked for [bold]{_plain(row.asked_model)}[/], answered by "
+        f"[bold]{row.model or 'nobody'}[/] ({_plain(row.outcome)}) in {row.total_ms:.0f} ms{first}; "
         f"{counted}{row.input_tokens} tokens read, {row.output_tokens} written.",
         soft_wrap=True,
     )

@@ -65,16 +65,24 @@ def _presented_key(headers: Mapping[str, str]) -> str:
 
 def _refuse_foreign(headers: Mapping[str, str]) -> None:
     origin = headers.get("origin")
-    if origin is not None and not is_loopback(urlsplit(origin).hostname or ""):
+    if origin is not None and not is_loopback(_host_of(origin)):
         raise BadRequest(
             f"requests from web pages of {origin!r} are refused while the server runs without API keys; "
             "configure [[keys]] in junctor.toml"
         )
     host = headers.get("host", "localhost")
-    if not is_loopback(urlsplit(f"//{host}").hostname or ""):
+    if not is_loopback(_host_of(f"//{host}")):
         raise BadRequest(
             f"the Host header {host!r} is not loopback; without API keys this server answers there only"
         )
+
+
+def _host_of(address: str) -> str:
+    """Empty when it cannot be read: what cannot be read is not loopback."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
 
 
 def is_loopback(host: str) -> bool:

@@ -63,6 +63,7 @@ class ChatEndpoint:
         *,
         max_body_bytes: int,
         body_timeout_s: float,
+        send_timeout_s: float,
     ) -> None:
         self._pool = pool
         self._ledger = ledger
@@ -70,10 +71,12 @@ class ChatEndpoint:
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
         self._body_timeout_s = body_timeout_s
+        self._send_timeout_s = send_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Whatever happens: one reply (if there is somebody to read it) and one row."""
-        visit = Visit(Reply(send, request_id := new_id("req_")), request_id)
+        request_id = new_id("req_")
+        visit = Visit(Reply(send, request_id, self._send_timeout_s), request_id)
         self._metrics.in_flight.inc()
         try:
             await self._serve(visit, scope, receive)
@@ -132,7 +135,8 @@ class ChatEndpoint:
     async def _refuse(self, visit: Visit, error: JunctorError) -> None:
         """Tell the caller what went wrong: as a reply, or as the last event of one that has begun."""
         status = 200 if visit.reply.started else error.status
-        receipt = await self._close(visit, error.code, status)
+        # The class's code: an upstream may choose any, and outcomes are labels of metrics.
+        receipt = await self._close(visit, type(error).code, status)
         if visit.reply.started:
             await visit.reply.end(render_error_event(error))
         else:

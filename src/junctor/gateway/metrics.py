@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from junctor.pool.ledger import Receipt
@@ -49,6 +51,13 @@ class Metrics:
             "junctor_requests_in_flight", "Requests being answered.", registry=self._registry
         )
 
+    def watch_store(self, failed: Callable[[], float], waiting: Callable[[], float]) -> None:
+        """Rows that could not be written, and rows that wait: read at each scrape."""
+        lost = Gauge("junctor_rows_lost", "Rows that could not be written.", registry=self._registry)
+        lost.set_function(failed)
+        queued = Gauge("junctor_rows_waiting", "Rows that wait to be written.", registry=self._registry)
+        queued.set_function(waiting)
+
     def observe(self, receipt: Receipt, *, route: str, outcome: str) -> None:
         """Count a request that has ended."""
         model = receipt.model or "none"
@@ -58,7 +67,7 @@ class Metrics:
             self.first_token.labels(model).observe(receipt.first_token_ms / 1e3)
         self.tokens.labels(model, "input").inc(receipt.input_tokens)
         self.tokens.labels(model, "output").inc(receipt.output_tokens)
-        self.cost.labels(model).inc(receipt.usd)
+        self.cost.labels(model).inc(max(0.0, receipt.usd))
         self.saved.inc(max(0.0, receipt.saved_usd))
 
     def render(self) -> bytes:

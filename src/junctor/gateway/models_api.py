@@ -13,8 +13,8 @@ from junctor.gateway.metrics import CONTENT_TYPE, Metrics
 from junctor.pool.pool import find
 from junctor.wire.openai_reply import render_model, render_models
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-"For probes and scrapers: they carry no key, and learn no more than names and sums."
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+"For probes: they carry no key, and learn which parts work."
 
 Readiness = Callable[[], dict[str, str]]
 "What each part of the server says of itself, for example `{'store': 'ok', 'model qwen': 'loading'}`."

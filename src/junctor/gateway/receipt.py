@@ -59,8 +59,9 @@ def render_estimate(model: str | None, decision: Decision | None) -> Iterator[tu
     """Reply headers for an answer that only begins: the router's estimate, where a router has decided."""
     yield from render_who(model, decision.id if decision else None)
     if decision is not None:
-        chosen = next(c for c in decision.candidates if c.name == (model or decision.chosen))
-        yield from _amounts(chosen.usd, decision.saved_usd)
+        usd = {candidate.name: candidate.usd for candidate in decision.candidates}
+        answering = usd[model or decision.chosen]
+        yield from _amounts(answering, decision.saved_usd + usd[decision.chosen] - answering)
         yield "x-junctor-cost-basis", "estimated"
 
 

@@ -5,11 +5,12 @@ Errors under `/v1` have OpenAI's envelope, all others are RFC 9457 problems: one
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterable
 
 from junctor.chat import JunctorError, UpstreamError, UpstreamRateLimited
-from junctor.gateway.receive import Send
+from junctor.gateway.receive import ClientGone, Message, Send
 from junctor.wire.openai_reply import render_error
 from junctor.wire.problem import render_problem
 
@@ -19,11 +20,28 @@ Headers = Iterable[tuple[str, str]]
 class Reply:
     """What goes back to one client."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
-        self._send = send
+    def __init__(self, send: Send, request_id: str, send_timeout_s: float = 60.0) -> None:
+        """`send_timeout_s`: a client that takes nothing for so long counts as gone."""
+        self._raw_send = send
         self._request_id = request_id
+        self._send_timeout_s = send_timeout_s
         self.started = False
         "Whether status and headers are out: from then on the status is what it is."
+
+    async def _send(self, message: Message) -> None:
+        """Raises `ClientGone` when the client has stopped reading."""
+        try:
+            async with asyncio.timeout(self._send_timeout_s):
+                await self._raw_send(message)
+        except TimeoutError:
+            raise ClientGone from None
+
+    async def pass_on(self, message: Message) -> None:
+        """An ASGI `send` for another application: its replies name the request, too."""
+        if message["type"] == "http.response.start":
+            self.started = True
+            message["headers"] = [*message["headers"], (b"x-request-id", self._request_id.encode())]
+        await self._send(message)
 
     async def start(self, status: int, content_type: str, headers: Headers = ()) -> None:
         """Send status and headers; the pieces follow."""

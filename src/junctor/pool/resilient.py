@@ -18,6 +18,7 @@ from junctor.chat import (
     ChatRequest,
     Event,
     Finished,
+    JunctorError,
     Model,
     ModelCard,
     Raw,
@@ -70,8 +71,7 @@ class Resilient:
                 return
             except UpstreamError as error:
                 wait_s = self._wait_s(attempt, error)
-                hopeless = not (error.retryable and error.transient)
-                if said_something or hopeless or attempt == self._attempts or wait_s is None:
+                if said_something or not error.transient or attempt == self._attempts or wait_s is None:
                     raise
             await self._sleep(wait_s)
 
@@ -108,7 +108,7 @@ async def answer_first_of(models: Sequence[Model], request: ChatRequest) -> Asyn
                     said_something = True
                     yield event
             return
-        except UpstreamError as error:
+        except JunctorError as error:
             failures.append(f"{model.card.name}: {error.message}")
             if said_something or not error.retryable:
                 raise

@@ -169,7 +169,9 @@ class ChildEngine:
             "failed": "crashed again and again and was given up; see the log, then restart the server",
         }.get(self._status.state, "is loading its weights; try again in a few seconds")
         last = f" (last crash: {self._status.detail})" if self._status.detail else ""
-        return EngineDown(f"the engine of {self._order.name} {what}{last}", model=self._order.name)
+        error = EngineDown(f"the engine of {self._order.name} {what}{last}", model=self._order.name)
+        error.transient = False  # `endpoint` has waited already
+        return error
 
     async def _keep(self) -> None:
         """Run the child, again and again, until told to stop or there is no point."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from junctor.chat import BadRequest
+from junctor.chat import BadRequest, UnsupportedByModel
 from junctor.wire.json_value import BAD_JSON, as_list, as_object, as_text
 
 Block = dict[str, Any]
@@ -105,7 +105,7 @@ def _user_blocks(content: object, at: str) -> list[Block]:
 def _text_part(part: dict[str, Any], at: str) -> list[Block]:
     if part.get("type") != "text":
         kind = str(part.get("type"))[:50]
-        raise BadRequest(f"this model reads text and images, not `{kind}`", param=f"{at}.type")
+        raise UnsupportedByModel(f"this model reads text and images, not `{kind}`", param=f"{at}.type")
     text = part.get("text")
     if not isinstance(text, str):
         raise BadRequest(f"`{at}.text` must be a string", param=f"{at}.text")

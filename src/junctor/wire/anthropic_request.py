@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from junctor.chat import BadRequest, ChatRequest
+from junctor.chat import BadRequest, ChatRequest, UnsupportedByModel
 from junctor.wire.anthropic_messages import render_messages
 from junctor.wire.json_value import BAD_JSON, NULL, as_object, as_text
 
@@ -98,13 +98,15 @@ def left_out(request: ChatRequest) -> list[str]:
 def _refuse_what_is_lost(fields: Mapping[str, msgspec.Raw]) -> None:
     choices = _decode(fields.get("n"), int, "n", "a whole number")
     if choices is not None and choices != 1:
-        raise BadRequest("`n` must be 1: this model gives one answer to a request", param="n")
+        raise UnsupportedByModel("`n` must be 1: this model gives one answer to a request", param="n")
     for name, what in _REFUSED.items():
         if _decode(fields.get(name), object, name, "valid JSON") not in _UNSET_VALUES:
-            raise BadRequest(f"this model cannot give {what}; leave out `{name}`", param=name)
+            raise UnsupportedByModel(f"this model cannot give {what}; leave out `{name}`", param=name)
     modalities = _decode(fields.get("modalities"), list[str], "modalities", "a list")
     if modalities and modalities != ["text"]:
-        raise BadRequest("`modalities` must be ['text']: this model answers in text only", param="modalities")
+        raise UnsupportedByModel(
+            "`modalities` must be ['text']: this model answers in text only", param="modalities"
+        )
 
 
 def _decode(raw: msgspec.Raw | None, kind: type[_T], name: str, wanted: str) -> _T | None:
