@@ -9,6 +9,7 @@ import typer
 
 from junctor.assemble import Member, choose_members
 from junctor.cli.terminal import ConfigOption, console, load, plain_errors
+from junctor.pool.upstream import DEFAULT_MAX_TOKENS
 from junctor.settings_check import SettingsError
 
 
@@ -43,5 +44,10 @@ def advise(members: list[Member]) -> Iterator[str]:
         card = member.card
         if card.price is None:
             yield f"{card.name}: no price is known; its answers count as free. Add `price`"
+        if card.dialect == "anthropic_messages" and card.max_output is None:
+            yield (
+                f"{card.name}: Anthropic wants a limit on every answer; without `max_output` here it is "
+                f"{DEFAULT_MAX_TOKENS} tokens for requests that state none"
+            )
         if card.first_token_ms is None or card.tokens_per_s is None:
             yield (f"{card.name}: latency limits rule it out; first_token_ms or tokens_per_s is not stated")

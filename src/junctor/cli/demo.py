@@ -46,8 +46,8 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     "Further fields of the request."
 
 
-WILL_DO = {"quality": 0.4}
-"A floor that both models can reach: the cheaper one gets what is easy, the larger one what is not."
+WILL_DO = {"quality": 0.12}
+"What will do here: the cheaper model reaches it where a prompt is easy, the larger one also where it is not."
 _PERSON = {
     "type": "object",
     "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
@@ -176,7 +176,9 @@ def _ask_all(url: str) -> list[Answered]:
     spent, saved = sum(a.usd for a in answers), sum(a.saved_usd for a in answers)
     console.print(
         f"Spent {render_usd(spent)} USD. The strongest model alone: {render_usd(spent + saved)} USD. "
-        f"Saved: {saved / (spent + saved):.0%}. (Local answers are priced as machine time.)",
+        f"Saved: {saved / (spent + saved):.0%}.\n"
+        "Local answers are priced as machine time. Quality is the predicted probability of a good answer "
+        "to a benchmark's question: low, as both models are tiny.",
         soft_wrap=True,
     )
     return answers
