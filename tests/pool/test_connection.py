@@ -249,6 +249,54 @@ async def test_deadlines_for_the_first_text_for_silence_and_for_all() -> None:
             await read_all(connection)
 
 
+async def test_a_connection_left_while_its_socket_was_stopped_serves_the_next_request() -> None:
+    """Its reader never took the whole answer; the next one must not wait for a stopped socket."""
+    body = HIGH_WATER_BYTES + 1
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % body)
+        writer.write(b"x" * body)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    async with connected(play) as (connection, _):
+        begin(connection)
+        await connection.read_headers()
+        while not connection.reply.complete:
+            await asyncio.sleep(0.01)
+        assert connection.leave(satisfied=True)
+        begin(connection, first_s=2.0)
+        assert await read_all(connection) == b"ok"
+
+
+async def test_the_total_deadline_holds_also_for_a_reader_who_does_not_read() -> None:
+    """Its client is stuck: the upstream must not be kept busy, and paid, for it."""
+    left = asyncio.Event()
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nx")
+        await reader.read()
+        left.set()
+
+    async with connected(play) as (connection, _):
+        begin(connection, total_s=0.1)
+        await connection.read_headers()
+        await asyncio.wait_for(left.wait(), 5)
+        assert await connection.read() == b"x"
+        with pytest.raises(LineTimeout, match=r"not finish within 0\.1 s"):
+            await connection.read()
+
+
+async def test_a_whole_answer_stays_readable_when_its_reader_is_later_than_the_deadline() -> None:
+    async with connected(says(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")) as (connection, _):
+        begin(connection, total_s=0.1)
+        await connection.read_headers()
+        while not connection.closed:
+            await asyncio.sleep(0.01)
+        assert [await connection.read(), await connection.read()] == [b"ok", b""]
+        assert not connection.leave(satisfied=True)
+
+
 async def test_a_steady_answer_outlives_the_idle_deadline() -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n"
     async with connected(says(head, *[b"x"] * 20, pause_s=0.02)) as (connection, _):

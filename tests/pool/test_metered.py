@@ -25,6 +25,7 @@ from junctor.chat import (
     ToolCall,
     UpstreamBroken,
     UpstreamRateLimited,
+    UpstreamTimeout,
     Usage,
 )
 from junctor.pool.metered import Metered, Spent, count_prompt_tokens
@@ -154,6 +155,15 @@ async def test_a_failure_before_the_start_costs_nothing() -> None:
     )
 
 
+@pytest.mark.parametrize(("sent", "tokens"), [(True, 100), (False, 0)])
+async def test_a_timeout_before_the_start_costs_the_prompt_if_it_was_sent(sent: bool, tokens: int) -> None:
+    """An upstream that thinks for too long charges for what it read; one that was not reached cannot."""
+    spent, _ = await meter(UpstreamTimeout("too long", sent=sent))
+    assert (spent.outcome, spent.input_tokens, spent.output_tokens) == ("upstream_timeout", tokens, 0)
+    assert spent.estimated is sent
+    assert spent.usd == tokens * 1.0 / 1e6
+
+
 async def test_a_cut_answer_costs_what_came_through() -> None:
     """The prompt was read and some text was made: both are counted, as an estimate."""
     spent, _ = await meter(Started("a"), Text("x" * 41), UpstreamBroken("reset"))
@@ -187,15 +197,17 @@ async def test_a_reader_that_leaves_after_the_end_has_the_whole_answer() -> None
     assert (spent.outcome, spent.estimated) == ("ok", False)
 
 
-async def test_a_cancelled_reader_is_reported() -> None:
-    """The task is cancelled while it waits for the upstream."""
+@pytest.mark.parametrize("started", [True, False])
+async def test_a_cancelled_reader_is_reported(started: bool) -> None:
+    """The task is cancelled while it waits for the upstream, which is at work: the prompt costs."""
     desk, waiting = Desk(), asyncio.Event()
 
     class Silent:
         card = ModelCard(name="a", price=PRICE)
 
         async def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
-            yield Started("a")
+            if started:
+                yield Started("a")
             waiting.set()
             await asyncio.Event().wait()
 
@@ -209,7 +221,8 @@ async def test_a_cancelled_reader_is_reported() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert desk.spent.outcome == "client_gone"
+    spent = desk.spent
+    assert (spent.outcome, spent.input_tokens, spent.estimated) == ("client_gone", 100, True)
 
 
 async def test_an_early_usage_does_not_hide_what_came_after_it() -> None:

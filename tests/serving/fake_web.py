@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import io
 import zipfile
@@ -43,6 +44,8 @@ class FakeWeb:
         self.pages: dict[str, Page] = {}
         self.seen: list[Seen] = []
         self.url = ""
+        self.login = ""
+        "When set, as `user:password`, requests without it get a 401."
 
     def paths(self) -> list[str]:
         return [request.path for request in self.seen]
@@ -51,6 +54,10 @@ class FakeWeb:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
+
+    @property
+    def url_with_login(self) -> str:
+        return self.url.replace("://", f"://{self.login}@")
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
@@ -70,6 +77,9 @@ class FakeWeb:
         seen = Seen(lines[0].split(" ")[1], headers.get("range", ""))
         self.seen.append(seen)
         page = self.pages.get(seen.path, Page(b"", status=404))
+        wanted = "Basic " + base64.b64encode(self.login.encode()).decode()
+        if self.login and headers.get("authorization") != wanted:
+            page = Page(b"", status=401)
         start = int(seen.range.removeprefix("bytes=").removesuffix("-") or 0) if page.ranges else 0
         status, extra = page.status, ""
         if start and start >= len(page.body):

@@ -46,6 +46,19 @@ def test_a_stream_of_text() -> None:
     assert stream(*frames) == [Thought("Hm."), Text("Hello"), Text(" you"), Usage(9, 4, 3), Finished("stop")]
 
 
+def choice_chunk(index: int, content: str = "", finish: str | None = None) -> bytes:
+    body = {"index": index, "delta": {"content": content}, "finish_reason": finish}
+    return json.dumps({"id": "x", "choices": [body]}).encode()
+
+
+def test_a_stream_of_several_choices_is_whole_when_each_has_ended() -> None:
+    halves = [choice_chunk(0, "a"), choice_chunk(1, "b"), choice_chunk(0, finish="stop")]
+    with pytest.raises(UpstreamBroken, match="in the middle"):
+        stream(*halves, relay=True)
+    assert stream(*halves, choice_chunk(1, finish="length"), relay=True)[-1] == Finished("length")
+    assert stream(*halves, b"[DONE]", relay=True)[-1] == Finished("stop"), "the server says it is over"
+
+
 def test_relayed_frames_are_the_bytes_that_came() -> None:
     frames = [
         chunk({"role": "assistant", "content": ""}),

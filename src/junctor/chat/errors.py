@@ -191,6 +191,13 @@ class UpstreamTimeout(UpstreamError):
     code = "upstream_timeout"
     transient = False  # it would cost the same time, and perhaps the same money, once more
 
+    def __init__(
+        self, message: str, *, model: str = "", retry_after_s: float | None = None, sent: bool = True
+    ) -> None:
+        super().__init__(message, model=model, retry_after_s=retry_after_s)
+        self.sent = sent
+        "Whether the request had gone out: if so, the upstream may charge for reading it."
+
 
 class UpstreamBroken(UpstreamError):
     """The upstream failed (5xx), reset the line, ended early, or answered nonsense."""

@@ -111,6 +111,8 @@ class Connection(asyncio.Protocol):
         """
         reply = self.reply
         if reply.complete and self._reusable():
+            # Unread bytes may have stopped the socket; the next reply would never come.
+            self._discard()
             self._busy = False
             return True
         if not satisfied or reply.complete or reply.until_close or reply.error is not None or self.closed:
@@ -241,18 +243,27 @@ class Connection(asyncio.Protocol):
     def _tick(self) -> None:
         self._timer = None
         now = self._loop.time()
-        if self._waiter is not None:
-            if now < self._deadline:
-                self._set_timer(self._deadline)
-            else:
-                self._fail(LineTimeout(self._overdue(now)))
-        elif self._lingering:
+        if self._lingering:
             self.close()
         elif not self._busy:
-            if now < self._idle_until:
-                self._set_timer(self._idle_until)
-            else:
-                self.close()
+            self._rest_or_close(now)
+        elif now < (due := self._due()):
+            self._set_timer(due)
+        elif self.reply.complete:
+            # All of it is here; only its reader is late. The connection need not wait with it.
+            self.close()
+        else:
+            self._fail(LineTimeout(self._overdue(now)))
+
+    def _due(self) -> float:
+        """When the exchange has taken too long. Only the upstream can be late for a waiting reader."""
+        return self._deadlines.total_at if self._waiter is None else self._deadline
+
+    def _rest_or_close(self, now: float) -> None:
+        if now < self._idle_until:
+            self._set_timer(self._idle_until)
+        else:
+            self.close()
 
     def _overdue(self, now: float) -> str:
         limits = self._deadlines

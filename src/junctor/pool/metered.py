@@ -23,6 +23,7 @@ from junctor.chat import (
     Thought,
     ToolCall,
     UpstreamBroken,
+    UpstreamTimeout,
     Usage,
 )
 
@@ -69,9 +70,9 @@ Report = Callable[[str, Spent], None]
 class Metered:
     """Passes a model's events on untouched, and reports exactly once for each `answer()` that was begun.
 
-    It reports however the answer ends: whole, failed, or left by its reader. A call that failed before
-    `Started` cost nothing. After it, the upstream's own count holds; without one, or when the answer was cut,
-    see `Meter.spent`.
+    It reports however the answer ends: whole, failed, or left by its reader. A call that was refused, or
+    failed before it was sent, cost nothing. For any other the upstream's own count holds; without one, or
+    when the answer was cut, see `Meter.spent`.
     """
 
     def __init__(self, model: Model, report: Report, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -92,10 +93,10 @@ class Metered:
             if not meter.finished:
                 raise UpstreamBroken("the answer ended without a finish reason", model=self.card.name)
         except JunctorError as error:
-            meter.outcome = error.code
+            meter.fail(error)
             raise
         except (GeneratorExit, asyncio.CancelledError):
-            meter.outcome = CLIENT_GONE
+            meter.abandon()
             raise
         finally:
             self._report(request.id, meter.spent())
@@ -113,7 +114,8 @@ class Meter:
         self._clock = clock
         self._began = clock()
         self._first: float | None = None
-        self._started = False
+        self._taken = False
+        "Whether the upstream has, as far as we know, read the prompt."
         self._usage: Usage | None = None
         self._pieces = 0
         self._bytes = 0
@@ -132,11 +134,22 @@ class Meter:
             case Usage():
                 self._usage = event
             case Started():
-                self._started = True
+                self._taken = True
             case Finished():
                 self.finished = True
             case _:
                 pass
+
+    def fail(self, error: JunctorError) -> None:
+        """The model, or the way to it, failed. One that let us wait too long may have been at work."""
+        self.outcome = error.code
+        if isinstance(error, UpstreamTimeout) and error.sent:
+            self._taken = True
+
+    def abandon(self) -> None:
+        """The reader left: before the first sign of the upstream it was most likely at work."""
+        self.outcome = CLIENT_GONE
+        self._taken = True
 
     def _count(self, size: int) -> None:
         if self._first is None:
@@ -176,7 +189,7 @@ class Meter:
         if said is not None and self.finished:
             return said
         if said is None:
-            if not self._started:
+            if not self._taken:
                 return Usage(0, 0)
             return Usage(count_prompt_tokens(self._request), self._count_output_tokens(), estimated=True)
         counted = self._count_output_tokens()

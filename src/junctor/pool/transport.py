@@ -177,7 +177,7 @@ class Transport:
                 await self._slots.acquire()
         except TimeoutError:
             message = f"all {self._max_connections} connections to upstreams are busy; try again"
-            raise UpstreamTimeout(message, model=model) from None
+            raise UpstreamTimeout(message, model=model, sent=False) from None
         try:
             connection = None if fresh else self._take_idle(target.origin)
             return connection or await self._connect(target, timeouts, model)
@@ -230,7 +230,7 @@ class Transport:
                 )
         except TimeoutError:
             message = f"{_who(target, model)} could not be reached within {timeouts.connect_s:g} s"
-            raise UpstreamTimeout(f"{message} (timeouts.connect_s)", model=model) from None
+            raise UpstreamTimeout(f"{message} (timeouts.connect_s)", model=model, sent=False) from None
         except (OSError, UnicodeError) as error:
             message = f"{_who(target, model)} could not be reached: {error}; is its base_url right?"
             raise UpstreamUnreachable(message, model=model) from error

@@ -9,13 +9,13 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from pyreqwest.bytes import Bytes
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import ConnectError, ConnectTimeoutError, DetailedPyreqwestError, RequestError
 from pyreqwest.response import Response
 
+from junctor.serving.address import shown, shown_host
 from junctor.serving.errors import SourceFailed, WrongDigest
 
 _CUTS: Final = 3
@@ -47,7 +47,7 @@ async def fetch_page(client: Client, url: str, accept: str) -> tuple[str, str] |
             _require_ok(response, url)
             return response.get_header("content-type") or "", await _read_page(response, url)
     except (RequestError, ValueError) as error:  # ValueError: no address at all
-        raise SourceFailed(f"{_host(url)}: {reason_of(error)}") from error
+        raise SourceFailed(f"{shown_host(url)}: {reason_of(error)}") from error
 
 
 async def _read_page(response: Response, url: str) -> str:
@@ -55,7 +55,7 @@ async def _read_page(response: Response, url: str) -> str:
     while chunk := await response.body_reader.read_chunk():
         body += chunk
         if len(body) > _PAGE_CAP:
-            raise SourceFailed(f"{url} is longer than {_PAGE_CAP} bytes: not an index page")
+            raise SourceFailed(f"{shown(url)} is longer than {_PAGE_CAP} bytes: not an index page")
     return body.decode("utf-8", "replace")
 
 
@@ -81,13 +81,13 @@ async def _fetch_part(client: Client, url: str, part: Path, cap: int, at: At) ->
                 return
             reason = "sent another part of the file than was asked for"
         except (ConnectError, ConnectTimeoutError, ValueError) as error:
-            raise SourceFailed(f"{_host(url)}: {reason_of(error)}") from error
+            raise SourceFailed(f"{shown_host(url)}: {reason_of(error)}") from error
         except RequestError as error:
             reason = reason_of(error)
             if isinstance(error, TimeoutError) and _size(part) == have:
                 break
         cuts = 0 if _size(part) > have else cuts + 1
-    raise SourceFailed(f"{_host(url)}: {reason}; what arrived is kept, pull again to go on from there")
+    raise SourceFailed(f"{shown_host(url)}: {reason}; what arrived is kept, pull again to go on from there")
 
 
 async def _request_rest(client: Client, url: str, part: Path, cap: int, at: At) -> bool:
@@ -165,7 +165,7 @@ def reason_of(error: Exception) -> str:
 
 def _require_ok(response: Response, url: str) -> None:
     if response.status not in (200, 206):
-        raise SourceFailed(f"{url} answers {response.status}")
+        raise SourceFailed(f"{shown(url)} answers {response.status}")
 
 
 def _continues(response: Response, have: int) -> bool:
@@ -174,7 +174,3 @@ def _continues(response: Response, have: int) -> bool:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).netloc or url

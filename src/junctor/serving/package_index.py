@@ -15,6 +15,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import msgspec
 
+from junctor.serving.address import shown, with_credentials_of
 from junctor.serving.errors import SourceFailed
 
 ACCEPT: Final = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
@@ -50,7 +51,7 @@ def _parse_json(text: str, page_url: str) -> list[Link]:
     try:
         page = msgspec.json.decode(text, type=_JsonPage)
     except msgspec.DecodeError as error:
-        raise SourceFailed(f"{page_url} is not an index page: {error}") from error
+        raise SourceFailed(f"{shown(page_url)} is not an index page: {error}") from error
     addresses = [f"{file.url}#sha256={file.hashes.get('sha256', '')}" for file in page.files]
     return [link for address in addresses if (link := _link_of(page_url, address))]
 
@@ -65,6 +66,7 @@ def _parse_html(text: str, page_url: str) -> list[Link]:
 def _link_of(page_url: str, href: str) -> Link | None:
     try:
         url, fragment = urldefrag(urljoin(page_url, href))
+        url = with_credentials_of(page_url, url)
     except ValueError:  # not an address
         return None
     algorithm, _, digest = fragment.partition("=")

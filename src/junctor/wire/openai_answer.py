@@ -130,6 +130,9 @@ class ChunkParser:
     def __init__(self, *, relay: bool) -> None:
         self._relay = relay
         self._reason: str | None = None
+        self._begun: set[int] = set()
+        self._finished: set[int] = set()
+        "Choices, by index: a request with `n` above 1 gets several."
         self._calls = _ToolCalls()
         self.done = False
         "Whether the stream has said that it is over; whatever follows is ignored."
@@ -144,13 +147,18 @@ class ChunkParser:
         frame = _decode(data)
         has_text = False
         for choice in frame.choices or ():
+            index = choice.index or 0
+            if index and not self._relay:
+                continue
+            self._begun.add(index)
             if choice.finish_reason:
                 self._reason = choice.finish_reason
+                self._finished.add(index)
             if choice.delta is None:
                 continue
             if self._relay:
                 has_text = has_text or choice.delta.says_something()
-            elif not choice.index:
+            else:
                 yield from _decoded(choice.delta, self._calls)
         if self._relay:
             yield Raw(data, has_text)
@@ -158,7 +166,7 @@ class ChunkParser:
 
     def end(self) -> Finished:
         """The stream is over. Raises `UpstreamBroken` when the answer is not."""
-        if self._reason is None:
+        if self._reason is None or not (self.done or self._begun <= self._finished):
             raise UpstreamBroken("its stream ended in the middle of the answer")
         reason = _finish_reason(self._reason)
         return Finished("tool_calls" if self._calls.seen and reason == "stop" else reason)
