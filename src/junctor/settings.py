@@ -62,6 +62,8 @@ class PriceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     "USD per million output tokens."
     cached_input: float | None = None
     "USD per million input tokens read from the upstream's prompt cache; left out: as `input`."
+    cache_write: float | None = None
+    "USD per million input tokens written to the upstream's prompt cache; left out: as `input`."
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

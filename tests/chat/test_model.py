@@ -10,7 +10,8 @@ from junctor.chat import Price
 
 
 def test_cached_tokens_are_billed_at_their_own_price() -> None:
-    price = Price(input=1.0, output=4.0, cached_input=0.1, source="test")
+    price = Price(input=1.0, output=4.0, cached_input=0.1, cache_write=1.25, source="test")
+    assert price.usd(1_000_000, 0, 0, 400_000) == pytest.approx(0.6 * 1.0 + 0.4 * 1.25)
     assert price.usd(1_000_000, 500_000, cached_tokens=400_000) == pytest.approx(0.6 + 0.04 + 2.0)
 
 

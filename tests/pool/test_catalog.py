@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from datetime import UTC, date, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +19,7 @@ from junctor.pool.catalog import (
     PriceCache,
     PriceRef,
     Provider,
+    cache_version,
     choose_price,
     look_up_prices,
     read_cache,
@@ -88,12 +88,12 @@ async def test_prices_are_asked_once_and_then_read(tmp_path: Path, monkeypatch: 
 async def test_only_what_is_missing_is_asked(tmp_path: Path) -> None:
     """What the cache holds is taken from it, and is kept beside what is new."""
     path = tmp_path / "prices.json"
-    write_cache(path, PriceCache(version=version("genai-prices"), prices={"openai cached": listed()}))
+    write_cache(path, PriceCache(version=cache_version(), prices={"openai cached": listed()}))
     cached = PriceRef("openai", "cached")
     found = await look_up_prices([cached, GPT], path)
     assert found[cached] == listed()
     assert found[GPT] is not None
-    assert set(read_cache(path, version("genai-prices")).prices) == {"openai cached", "openai gpt-4o"}
+    assert set(read_cache(path, cache_version()).prices) == {"openai cached", "openai gpt-4o"}
 
 
 @pytest.mark.anyio
@@ -101,7 +101,7 @@ async def test_a_price_past_its_day_is_asked_again(tmp_path: Path) -> None:
     """`until` has come: the list is read anew."""
     path = tmp_path / "prices.json"
     stale = {"openai gpt-4o": listed(until=datetime.now(UTC).date())}
-    write_cache(path, PriceCache(version=version("genai-prices"), prices=stale))
+    write_cache(path, PriceCache(version=cache_version(), prices=stale))
     found = await look_up_prices([GPT], path)
     assert found[GPT] is not None
     assert found[GPT].input == 2.5

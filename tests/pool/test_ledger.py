@@ -46,7 +46,12 @@ def make_ledger(
 
 def begin(ledger: Ledger, request_id: str = "req_1", asked_model: str = "auto") -> Entry:
     return ledger.open(
-        request_id, caller="ann", route="/v1/chat/completions", asked_model=asked_model, stream=True
+        request_id,
+        caller="ann",
+        key_id="key_1",
+        route="/v1/chat/completions",
+        asked_model=asked_model,
+        stream=True,
     )
 
 
@@ -56,6 +61,7 @@ def spend(**changes: object) -> Spent:
         input_tokens=1000,
         output_tokens=100,
         cached_tokens=200,
+        cache_written_tokens=50,
         usd=0.0005,
         price_source="a list",
         first_token_ms=40.0,
@@ -89,6 +95,8 @@ async def test_a_request_leaves_its_row(database: Database) -> None:
         "input_tokens": 1000,
         "output_tokens": 100,
         "cached_tokens": 200,
+        "cache_written_tokens": 50,
+        "key_id": "key_1",
         "tokens_estimated": False,
         "usd": 0.0005,
         "price_source": "a list",

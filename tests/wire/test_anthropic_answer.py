@@ -67,11 +67,11 @@ TALK = [
 
 def test_a_stream_of_text_and_thinking() -> None:
     assert stream(*TALK) == [
-        Usage(18, 1, 10),
+        Usage(18, 1, 10, cache_written_tokens=5),
         Thought("Hm."),
         Text("Hel"),
         Text("lo"),
-        Usage(18, 7, 10),
+        Usage(18, 7, 10, cache_written_tokens=5),
         Finished("stop"),
     ]
 
@@ -107,7 +107,7 @@ def test_relayed_frames_are_the_bytes_that_came() -> None:
     assert [json.loads(raw.frame) for raw in raws] == TALK
     assert [raw.has_text for raw in raws] == [event["type"] == "content_block_delta" for event in TALK]
     assert events[-1] == Finished("stop")
-    assert Usage(18, 7, 10) in events
+    assert Usage(18, 7, 10, cache_written_tokens=5) in events
 
 
 @pytest.mark.parametrize("word", [*STOP_REASONS, "a_word_of_tomorrow"])

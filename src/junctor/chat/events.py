@@ -74,6 +74,8 @@ class Started(msgspec.Struct, frozen=True, tag=True):
 
     model: str
     "Its name in the pool."
+    left_out: tuple[str, ...] = ()
+    "Fields of the request that its dialect cannot carry, though the answer may differ without them."
 
 
 class Text(msgspec.Struct, frozen=True, tag=True):
@@ -83,9 +85,17 @@ class Text(msgspec.Struct, frozen=True, tag=True):
 
 
 class Thought(msgspec.Struct, frozen=True, tag=True):
-    """The next piece of the model's reasoning, where the upstream shows it."""
+    """The next piece of the model's reasoning, where the upstream shows it.
 
-    text: str
+    A block of it ends with its proof: `signature`, or all of it is `redacted`. Upstreams that give them want
+    them back with the next request, unchanged.
+    """
+
+    text: str = ""
+    signature: str = ""
+    "The upstream's proof that the block is its own; comes after the block's text."
+    redacted: str = ""
+    "A whole block that the upstream encrypted."
 
 
 class ToolCall(msgspec.Struct, frozen=True, tag=True):
@@ -110,12 +120,18 @@ class Usage(msgspec.Struct, frozen=True, tag=True):
     "Those of `input_tokens` that were read from the upstream's prompt cache."
     estimated: bool = False
     "True when we counted, because the upstream did not say."
+    cache_written_tokens: int = 0
+    "Those of `input_tokens` that were written to the upstream's prompt cache, where that has a price."
+    reasoning_tokens: int = 0
+    "Those of `output_tokens` that were spent on reasoning, where the upstream says so."
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
     """The answer is complete."""
 
     reason: FinishReason
+    stop_sequence: str | None = None
+    "The sequence of the caller's that ended it, where the upstream says so."
 
 
 class Raw(msgspec.Struct, frozen=True, tag=True):

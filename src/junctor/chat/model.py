@@ -22,14 +22,20 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     output: float
     cached_input: float | None = None
     "For input tokens read from the upstream's prompt cache; None: as `input`."
+    cache_write: float | None = None
+    "For input tokens written to the upstream's prompt cache; None: as `input`."
     source: str
     "Where the price comes from, with its version: stamped on every cost row."
 
-    def usd(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
-        """Cost of one answer in USD. `input_tokens` includes the cached ones."""
-        cached_price = self.input if self.cached_input is None else self.cached_input
-        fresh_tokens = max(0, input_tokens - cached_tokens)
-        return (fresh_tokens * self.input + cached_tokens * cached_price + output_tokens * self.output) / 1e6
+    def usd(
+        self, input_tokens: int, output_tokens: int, cached_tokens: int = 0, cache_written_tokens: int = 0
+    ) -> float:
+        """Cost of one answer in USD. `input_tokens` includes the cached ones, read and written."""
+        read_price = self.input if self.cached_input is None else self.cached_input
+        write_price = self.input if self.cache_write is None else self.cache_write
+        fresh_tokens = max(0, input_tokens - cached_tokens - cache_written_tokens)
+        read, written = cached_tokens * read_price, cache_written_tokens * write_price
+        return (fresh_tokens * self.input + read + written + output_tokens * self.output) / 1e6
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-Dialect = Literal["openai_chat", "anthropic_messages"]
+Dialect = Literal["openai_chat", "openai_responses", "anthropic_messages"]
 "A wire format for chats. `openai_chat` is also the form of `ChatRequest.messages`."
 
 Mode = Literal["balanced", "cost", "quality"]
@@ -62,6 +62,11 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     relay: Dialect | None = None
     """The dialect whose raw frames the asker can use as they are. A model whose upstream speaks it answers
     with `Raw` events instead of `Text`, `Thought` and `ToolCall`. None: always decoded events."""
+    body: msgspec.Raw | None = None
+    """The caller's whole body in the dialect that `relay` names, where that is not `openai_chat`: an upstream
+    of the dialect takes it as it is, but for `model`. The other fields say the same in our form."""
+    headers: dict[str, str] = {}
+    "Headers of the caller's that belong to `body` (`anthropic-beta`): for an upstream of the same dialect."
     constraints: Constraints = Constraints()
     passthrough: dict[str, msgspec.Raw] = {}
     """Every other field of the body, byte for byte: sampling (`temperature`, `top_p`, `stop`, ...) and fields

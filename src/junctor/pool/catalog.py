@@ -137,6 +137,7 @@ class ListPrice(msgspec.Struct, frozen=True, kw_only=True):
     input: float
     output: float
     cached_input: float | None = None
+    cache_write: float | None = None
     window: int | None = None
     "Tokens it can read; None: the list does not say."
     source: str
@@ -145,7 +146,17 @@ class ListPrice(msgspec.Struct, frozen=True, kw_only=True):
 
     def price(self) -> Price:
         """As the noun of a `ModelCard`."""
-        return Price(input=self.input, output=self.output, cached_input=self.cached_input, source=self.source)
+        return Price(
+            input=self.input,
+            output=self.output,
+            cached_input=self.cached_input,
+            cache_write=self.cache_write,
+            source=self.source,
+        )
+
+
+_CACHE_FORM = 2
+"Raised when `ListPrice` gets a field: what an older Junctor cached lacks it."
 
 
 class PriceCache(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,7 +178,7 @@ async def look_up_prices(refs: Collection[PriceRef], cache_path: Path) -> dict[P
     written to the cache. A cache that cannot be read or written is done without. When the child fails, its
     prices are None and the reason is logged: a missing price is not an error.
     """
-    cache = read_cache(cache_path, version("genai-prices"))
+    cache = read_cache(cache_path, cache_version())
     today = datetime.now(UTC).date()
     missing = [ref for ref in dict.fromkeys(refs) if not _is_fresh(cache, ref, today)]
     known = dict(cache.prices)
@@ -175,6 +186,11 @@ async def look_up_prices(refs: Collection[PriceRef], cache_path: Path) -> dict[P
         known.update(zip(map(_key, missing), asked, strict=True))
         write_cache(cache_path, msgspec.structs.replace(cache, prices=known))
     return {ref: known.get(_key(ref)) for ref in refs}
+
+
+def cache_version() -> str:
+    """Which list, in which form, the cache must hold to be of use."""
+    return f"{version('genai-prices')}, form {_CACHE_FORM}"
 
 
 def read_cache(path: Path, list_version: str) -> PriceCache:

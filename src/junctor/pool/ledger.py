@@ -39,6 +39,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int
     output_tokens: int
     cached_tokens: int
+    cache_written_tokens: int
     usd: float
     price_source: str
     strongest_model: str | None
@@ -64,6 +65,7 @@ def render_receipt(row: LedgerRow) -> Receipt:
         input_tokens=row.input_tokens,
         output_tokens=row.output_tokens,
         cached_tokens=row.cached_tokens,
+        cache_written_tokens=row.cache_written_tokens,
         usd=row.usd,
         price_source=row.price_source,
         strongest_model=row.strongest_model,
@@ -120,6 +122,7 @@ class Entry:
             input_tokens=sum(call.input_tokens for call in calls),
             output_tokens=sum(call.output_tokens for call in calls),
             cached_tokens=sum(call.cached_tokens for call in calls),
+            cache_written_tokens=sum(call.cache_written_tokens for call in calls),
             tokens_estimated=any(call.estimated for call in calls),
             usd=render_usd_nano(usd_nano),
             price_source=answered.price_source if answered else "",
@@ -176,12 +179,15 @@ class Ledger:
         self._durable_wait_s = durable_wait_s
         self._open = dict[str, Entry]()
 
-    def open(self, request_id: str, *, caller: str, route: str, asked_model: str, stream: bool) -> Entry:
+    def open(
+        self, request_id: str, *, caller: str, key_id: str = "", route: str, asked_model: str, stream: bool
+    ) -> Entry:
         """Begin the row of a request. Close it, whatever happens."""
         row = LedgerRow(
             request_id=request_id,
             created_at=self._now(),
             caller=caller,
+            key_id=key_id,
             route=route,
             asked_model=asked_model,
             stream=stream,

@@ -18,13 +18,13 @@ _MOST_TEXT = 200
 
 _INSERT = """
     INSERT INTO ledger (
-        request_id, created_at, caller, route, asked_model, model, decision_id, stream,
-        input_tokens, output_tokens, cached_tokens, tokens_estimated,
+        request_id, created_at, caller, key_id, route, asked_model, model, decision_id, stream,
+        input_tokens, output_tokens, cached_tokens, cache_written_tokens, tokens_estimated,
         usd_nano, price_source, strongest_model, strongest_usd_nano, saved_usd_nano,
         first_token_ms, total_ms, attempts, outcome, http_status
     ) VALUES (
-        :request_id, :created_at, :caller, :route, :asked_model, :model, :decision_id, :stream,
-        :input_tokens, :output_tokens, :cached_tokens, :tokens_estimated,
+        :request_id, :created_at, :caller, :key_id, :route, :asked_model, :model, :decision_id, :stream,
+        :input_tokens, :output_tokens, :cached_tokens, :cache_written_tokens, :tokens_estimated,
         :usd_nano, :price_source, :strongest_model, :strongest_usd_nano, :saved_usd_nano,
         :first_token_ms, :total_ms, :attempts, :outcome, :http_status
     )
@@ -44,6 +44,7 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
     created_at: datetime
     caller: str
+    key_id: str = ""
     route: str
     asked_model: str
     model: str | None = None
@@ -52,6 +53,7 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    cache_written_tokens: int = 0
     tokens_estimated: bool = False
     usd: float = 0.0
     price_source: str = ""
@@ -120,6 +122,7 @@ def render_row(row: LedgerRow) -> dict[str, Any]:
         "request_id": row.request_id,
         "created_at": row.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "caller": _short(row.caller),
+        "key_id": _short(row.key_id),
         "route": _short(row.route),
         "asked_model": _short(row.asked_model),
         "model": row.model,
@@ -128,6 +131,7 @@ def render_row(row: LedgerRow) -> dict[str, Any]:
         "input_tokens": _bounded(row.input_tokens),
         "output_tokens": _bounded(row.output_tokens),
         "cached_tokens": _bounded(row.cached_tokens),
+        "cache_written_tokens": _bounded(row.cache_written_tokens),
         "tokens_estimated": int(row.tokens_estimated),
         "usd_nano": parse_usd(row.usd),
         "price_source": _short(row.price_source),
@@ -148,6 +152,7 @@ def parse_row(row: dict[str, Any]) -> LedgerRow:
         request_id=row["request_id"],
         created_at=datetime.fromisoformat(row["created_at"]),
         caller=row["caller"],
+        key_id=row["key_id"],
         route=row["route"],
         asked_model=row["asked_model"],
         model=row["model"],
@@ -156,6 +161,7 @@ def parse_row(row: dict[str, Any]) -> LedgerRow:
         input_tokens=row["input_tokens"],
         output_tokens=row["output_tokens"],
         cached_tokens=row["cached_tokens"],
+        cache_written_tokens=row["cache_written_tokens"],
         tokens_estimated=bool(row["tokens_estimated"]),
         usd=render_usd_nano(row["usd_nano"]),
         price_source=row["price_source"],

@@ -17,6 +17,7 @@ from junctor.chat import (
     JunctorError,
     Model,
     ModelCard,
+    Price,
     Raw,
     Started,
     Text,
@@ -49,6 +50,7 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     "All input tokens, the cached ones included."
     output_tokens: int = 0
     cached_tokens: int = 0
+    cache_written_tokens: int = 0
     usd: float = 0.0
     price_source: str = UNKNOWN_PRICE
     first_token_ms: float | None = None
@@ -175,7 +177,8 @@ class Meter:
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             cached_tokens=usage.cached_tokens,
-            usd=price.usd(usage.input_tokens, usage.output_tokens, usage.cached_tokens) if price else 0.0,
+            cache_written_tokens=usage.cache_written_tokens,
+            usd=cost_of(usage, price),
             price_source=price.source if price else UNKNOWN_PRICE,
             first_token_ms=None if self._first is None else (self._first - self._began) * 1e3,
             total_ms=(self._clock() - self._began) * 1e3,
@@ -202,6 +205,14 @@ class Meter:
         if self._request.relay is not None and self._pieces > 1:
             envelope = self._shortest * self._pieces
         return max(self._pieces, -(-(self._bytes - envelope) // _BYTES_PER_TOKEN))
+
+
+def cost_of(usage: Usage, price: Price | None) -> float:
+    """USD; 0 without a price."""
+    if price is None:
+        return 0.0
+    read, written = usage.cached_tokens, usage.cache_written_tokens
+    return price.usd(usage.input_tokens, usage.output_tokens, read, written)
 
 
 def _size(text: str) -> int:

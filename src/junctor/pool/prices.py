@@ -27,6 +27,7 @@ class _Flat(NamedTuple):
     input: float
     output: float
     cached_input: float | None
+    cache_write: float | None
     tiered: bool
 
 
@@ -51,6 +52,7 @@ def look_up(ref: PriceRef, today: date) -> ListPrice | None:
         input=price.input,
         output=price.output,
         cached_input=price.cached_input,
+        cache_write=price.cache_write,
         window=model.context_window,
         source=f"genai-prices {genai_prices.__version__}" + (f" ({', '.join(remarks)})" if remarks else ""),
         until=_next_change(model, today, price),
@@ -75,13 +77,15 @@ def _next_change(model: ModelInfo, today: date, price: _Flat) -> date:
 
 def _flatten(price: ModelPrice) -> _Flat | None:
     fresh, written, cached = price.input_mtok, price.output_mtok, price.cache_read_mtok
+    kept = price.cache_write_mtok
     if fresh is None and written is None:
         return None
     return _Flat(
         input=_base(fresh) or 0.0,
         output=_base(written) or 0.0,
         cached_input=_base(cached),
-        tiered=any(isinstance(each, TieredPrices) for each in (fresh, written, cached)),
+        cache_write=_base(kept),
+        tiered=any(isinstance(each, TieredPrices) for each in (fresh, written, cached, kept)),
     )
 
 

@@ -80,6 +80,7 @@ class ScriptedUsage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     input_tokens: int
     output_tokens: int
     cached_tokens: int = 0
+    cache_written_tokens: int = 0
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -233,7 +234,12 @@ def _size(event: Event) -> int:
 
 def _usage_of(usage: ScriptedUsage | None, request: ChatRequest, said_chars: int) -> Usage:
     if usage is not None:
-        return Usage(usage.input_tokens, usage.output_tokens, usage.cached_tokens)
+        return Usage(
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cached_tokens,
+            cache_written_tokens=usage.cache_written_tokens,
+        )
     return Usage(max(1, len(bytes(request.messages)) // 4), -(-said_chars // 4))
 
 

@@ -31,9 +31,12 @@ CREATE TABLE ledger (
     attempts INTEGER NOT NULL,
     outcome TEXT NOT NULL,
     http_status INTEGER NOT NULL,
+    key_id TEXT DEFAULT '' NOT NULL,
+    cache_written_tokens BIGINT DEFAULT '0' NOT NULL,
     CONSTRAINT ledger_pkey PRIMARY KEY (request_id)
 );
 CREATE INDEX ledger_by_time ON ledger (created_at);
+CREATE INDEX ledger_by_key ON ledger (key_id, created_at);
 
 -- Why each routed request went where it went: `document` is a Decision as JSON (routing/store.py).
 CREATE TABLE decisions (
@@ -46,3 +49,46 @@ CREATE TABLE decisions (
     CONSTRAINT decisions_pkey PRIMARY KEY (id)
 );
 CREATE INDEX decisions_by_request ON decisions (request_id);
+
+-- API keys (gateway/key_store.py): what they may do, and digests of them, never the keys. Revoked ones stay.
+CREATE TABLE keys (
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    old_digest TEXT,
+    old_digest_until TEXT,
+    created_at TEXT NOT NULL,
+    expires_at TEXT,
+    revoked_at TEXT,
+    is_admin BOOLEAN NOT NULL,
+    models TEXT NOT NULL,
+    requests_per_minute BIGINT,
+    tokens_per_minute BIGINT,
+    usd_nano_per_day BIGINT,
+    usd_nano_per_month BIGINT,
+    CONSTRAINT keys_pkey PRIMARY KEY (id)
+);
+
+-- Answers of the Responses API that a later request may go on from (gateway/response_store.py).
+CREATE TABLE responses (
+    id TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    document TEXT NOT NULL,
+    CONSTRAINT responses_pkey PRIMARY KEY (id)
+);
+CREATE INDEX responses_by_time ON responses (created_at);
+
+-- Replies that a repeated `Idempotency-Key` gets again (gateway/idempotency.py).
+CREATE TABLE idempotency (
+    key_id TEXT NOT NULL,
+    idempotency_key TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    status INTEGER,
+    headers TEXT,
+    body BLOB,
+    CONSTRAINT idempotency_pkey PRIMARY KEY (key_id, idempotency_key)
+);
+CREATE INDEX idempotency_by_time ON idempotency (created_at);

@@ -222,7 +222,12 @@ class _UsageCount:
             self._read = as_count(usage.cache_read_input_tokens)
         if usage.cache_creation_input_tokens is not None:
             self._written = as_count(usage.cache_creation_input_tokens)
-        return Usage(self._input + self._read + self._written, self._output, self._read)
+        return Usage(
+            self._input + self._read + self._written,
+            self._output,
+            self._read,
+            cache_written_tokens=self._written,
+        )
 
 
 def _stream_error(error: _Error) -> UpstreamError:

@@ -31,12 +31,19 @@ the answer is complete: `stop`."""
 
 class _PromptDetails(msgspec.Struct, frozen=True):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    "Where servers in front of Anthropic's models put them."
+
+
+class _OutputDetails(msgspec.Struct, frozen=True):
+    reasoning_tokens: int | None = None
 
 
 class _Usage(msgspec.Struct, frozen=True):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
     prompt_cache_hit_tokens: int | None = None
     "Where some servers put the cached tokens instead."
 
@@ -100,9 +107,16 @@ def _usage_events(usage: _Usage | None) -> tuple[Usage, ...]:
     """The count, if there is one: some servers send empty or null fields until the end."""
     if usage is None or (usage.prompt_tokens is None and usage.completion_tokens is None):
         return ()
-    details = usage.prompt_tokens_details
+    details, output = usage.prompt_tokens_details, usage.completion_tokens_details
     cached = (details.cached_tokens if details else None) or usage.prompt_cache_hit_tokens
-    return (Usage(as_count(usage.prompt_tokens), as_count(usage.completion_tokens), as_count(cached)),)
+    counted = Usage(
+        as_count(usage.prompt_tokens),
+        as_count(usage.completion_tokens),
+        as_count(cached),
+        cache_written_tokens=as_count(details.cache_write_tokens) if details else 0,
+        reasoning_tokens=as_count(output.reasoning_tokens) if output else 0,
+    )
+    return (counted,)
 
 
 def parse_reply(body: bytes, *, relay: bool) -> Iterator[Event]:
