@@ -18,7 +18,7 @@ from pathlib import Path
 
 from junctor.chat import JunctorError
 from junctor.gateway import models_api
-from junctor.gateway.chat import CHAT_PATH, ChatEndpoint
+from junctor.gateway.dialect import DIALECTS
 from junctor.gateway.metrics import Metrics
 from junctor.routing import api as routing_api
 from junctor.routing.store import DecisionStore
@@ -106,7 +106,8 @@ def routes() -> str:
     out = "# Routes\n\n" + NOTE
     out += "\nWith `[[keys]]`, all but `/healthz` and `/readyz` want one.\n"
     out += "\n| method | path | what |\n|---|---|---|\n"
-    out += f"| POST | `{CHAT_PATH}` | {first_line(ChatEndpoint)} |\n"
+    for dialect in DIALECTS.values():
+        out += f"| POST | `{dialect.path}` | {dialect.what} |\n"
     for route in all_routes:
         out += f"| GET | `{route.path.replace(':path', '')}` | {first_line(route.endpoint)} |\n"
     return out

@@ -25,10 +25,12 @@ from junctor.assemble import Builder, Member, choose_members, database_path
 from junctor.chat import InternalError, JunctorError, Model, ModelCard, UnknownRoute, WrongMethod
 from junctor.gateway import models_api
 from junctor.gateway.admit import CallerKey, Doorkeeper
-from junctor.gateway.chat import CHAT_PATH, ChatEndpoint
+from junctor.gateway.chat import MODEL_IN_URL, ChatEndpoint, Desk
+from junctor.gateway.dialect import DIALECTS, canonical_path, render_refusal
 from junctor.gateway.metrics import Metrics
 from junctor.gateway.receive import Receive, Scope, Send, read_headers
-from junctor.gateway.reply import Reply, render_refusal
+from junctor.gateway.reply import Reply
+from junctor.gateway.vigil import Vigil
 from junctor.pool.ledger import Ledger
 from junctor.pool.metered import Metered
 from junctor.pool.resilient import Fallback, Resilient
@@ -62,7 +64,8 @@ class Junctor:
         self._strongest: ModelCard | None = None
         self.models: tuple[str, ...] = ()
         "Names of the models that answer, once started; `auto` is not among them."
-        self._chat: ChatEndpoint | None = None
+        self._endpoints: dict[str, ChatEndpoint] = {}
+        "By path; empty until `start`."
         self._rest: ExceptionMiddleware | None = None
 
     async def start(self) -> None:
@@ -80,15 +83,8 @@ class Junctor:
         router = self._build_router(tried)
         self._strongest = router.strongest
         pool: dict[str, Model] = {**with_fallbacks(members, tried), router.card.name: router}
-        self._chat = ChatEndpoint(
-            pool,
-            ledger,
-            self._doorkeeper,
-            self._metrics,
-            max_body_bytes=self._settings.server.max_body_bytes,
-            body_timeout_s=self._settings.server.body_timeout_s,
-            send_timeout_s=self._settings.server.send_timeout_s,
-        )
+        desk = self._build_desk(pool, ledger)
+        self._endpoints = {path: ChatEndpoint(dialect, desk) for path, dialect in DIALECTS.items()}
         self._rest = self._build_rest(pool, ledger)
         for engine in self._builder.engines.values():
             await engine.start()
@@ -102,11 +98,12 @@ class Junctor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Chats go straight to their endpoint, past every framework."""
-        assert self._chat is not None, "start() comes first"
-        if scope["path"] == CHAT_PATH:
-            await self._chat(scope, receive, send)
-        else:
-            await self._answer_rest(scope, receive, send)
+        assert self._endpoints, "start() comes first"
+        path = scope["path"]
+        if path.startswith("/openai/"):
+            scope["path"], scope[MODEL_IN_URL] = path, _ = canonical_path(path)
+        endpoint = self._endpoints.get(path, self._answer_rest)
+        await endpoint(scope, receive, send)
 
     async def _answer_rest(self, scope: Scope, receive: Receive, send: Send) -> None:
         """All routes but the chat: keys are checked here, faults end here."""
@@ -120,11 +117,24 @@ class Junctor:
             )
             await self._rest(scope, receive, reply.pass_on)
         except JunctorError as error:
-            await reply.error(error, scope["path"])
+            await reply.error(error, *render_refusal(error, scope["path"], request_id))
         except Exception:
             log.exception("our own fault in %s", request_id)
             error = InternalError(f"Junctor failed; the log has the reason under {request_id}")
-            await reply.error(error, scope["path"])
+            await reply.error(error, *render_refusal(error, scope["path"], request_id))
+
+    def _build_desk(self, pool: dict[str, Model], ledger: Ledger) -> Desk:
+        server = self._settings.server
+        return Desk(
+            pool=pool,
+            ledger=ledger,
+            doorkeeper=self._doorkeeper,
+            metrics=self._metrics,
+            vigil=Vigil(server.send_timeout_s, keepalive_s=server.keepalive_s),
+            max_body_bytes=server.max_body_bytes,
+            body_timeout_s=server.body_timeout_s,
+            send_timeout_s=server.send_timeout_s,
+        )
 
     def _build_tried(self, members: list[Member], ledger: Ledger) -> dict[str, Model]:
         """Each member with its retries and its meter, and nothing behind it: what the router chooses from."""
@@ -182,7 +192,7 @@ def with_fallbacks(members: list[Member], tried: dict[str, Model]) -> dict[str, 
 async def _answer_error(request: Request, error: Exception) -> Response:
     """An error of ours, raised by a route."""
     assert isinstance(error, JunctorError)
-    content_type, body = render_refusal(error, request.url.path)
+    content_type, body = render_refusal(error, request.scope["path"], "")
     return Response(body, error.status, media_type=content_type)
 
 

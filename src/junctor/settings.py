@@ -40,6 +40,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     "A request body that takes longer to arrive is refused with 408, seconds."
     send_timeout_s: float = 60.0
     "A client that takes nothing of its answer for so long counts as gone, seconds."
+    keepalive_s: float = 10.0
+    "A stream that says nothing for so long gets a comment, lest somebody on its way drops it, seconds."
     grace_s: float = 30.0
     "How long answers in progress may go on after SIGTERM, seconds; at least 1."
 
@@ -274,6 +276,7 @@ def _check_ranges(settings: Settings) -> Iterator[tuple[str, str]]:
         "local.parallel": settings.local.parallel,
         "server.send_timeout_s": settings.server.send_timeout_s,
         "server.grace_s": settings.server.grace_s,
+        "server.keepalive_s": settings.server.keepalive_s,
     }
     if not 0 <= settings.local.usd_per_hour < inf:
         yield "local.usd_per_hour", "must be 0 or more"

@@ -16,6 +16,7 @@ from running import Running, running
 CONFIG = """
 [server]
 max_body_bytes = 10000
+keepalive_s = 1
 body_timeout_s = 0.5
 [retries]
 attempts = 1
@@ -26,6 +27,8 @@ price = { input = 1.0, output = 2.0 }
 ability = 0.4
 script = [
   { when = "slow", text = "One" }, { delay_s = 30 }, { text = " two" },
+  { when = "think", delay_s = 2.5 }, { text = "Aha." },
+  { when = "ponder", delay_s = 2.5 }, { fail = "upstream_broken" },
   { when = "hang", delay_s = 30 }, { text = "late" },
   { when = "cut", text = "Half" }, { fail = "upstream_broken" },
   { when = "busy", fail = "upstream_rate_limited", retry_after_s = 7 },
@@ -143,6 +146,36 @@ def test_a_streams_last_comment_is_its_receipt(server: Running) -> None:
     row = row_of(server, answer)
     assert receipt["usd"] == pytest.approx(row["usd_nano"] / 1e9)
     assert answer.body.rstrip().endswith(b"data: [DONE]")
+
+
+def test_a_stream_that_thinks_for_long_gives_signs_of_life(server: Running) -> None:
+    """Comments, which every client skips; the status is out by then, so a failure is an error event."""
+    answer = chat(server, "think", stream=True)
+    assert answer.body.startswith(b": keepalive\n\n")
+    assert answer.body.count(b": keepalive") in {1, 2}
+    assert b"Aha." in answer.body
+    assert answer.body.endswith(b"data: [DONE]\n\n")
+    assert b"keepalive" not in chat(server, "think").body
+    failed = chat(server, "ponder", stream=True)
+    assert failed.status == 200
+    assert failed.body.count(b'data: {"error"') == 1
+    assert row_of(server, failed)["outcome"] == "upstream_broken"
+
+
+def test_azures_urls_and_claude_codes_aliases_lead_here(server: Running) -> None:
+    """The model of the URL counts; `asked_model` is what the caller said."""
+    body = json.dumps({"messages": [{"role": "user", "content": "Hi"}]}).encode()
+    path = "/openai/deployments/large/chat/completions?api-version=2024-10-21"
+    answer = send(server, request_bytes(body, path=path))
+    assert json.loads(answer.body)["choices"][0]["message"]["content"] == "Good day."
+    assert row_of(server, answer)["route"] == "/v1/chat/completions"
+    lost = send(server, request_bytes(body, path=path.replace("large", "lost")))
+    assert lost.status == 404
+    assert "lost" in lost.error["message"]
+    alias = chat(server, model="claude-junctor-large")
+    assert row_of(server, alias)["model"] == "large"
+    v1 = json.dumps({"model": "auto", "messages": [{"role": "user", "content": "Hi"}]}).encode()
+    assert send(server, request_bytes(v1, path="/openai/v1/chat/completions")).status == 200
 
 
 def test_auto_leaves_its_decision(server: Running) -> None:

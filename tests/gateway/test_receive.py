@@ -8,7 +8,15 @@ from collections.abc import Iterable
 import pytest
 
 from junctor.chat import BadRequest, BodyTimeout, BodyTooLarge
-from junctor.gateway.receive import ClientGone, Message, Receive, cancel_when_gone, read_body, read_headers
+from junctor.gateway.receive import (
+    ClientGone,
+    Message,
+    Presence,
+    Receive,
+    give_up_after,
+    read_body,
+    read_headers,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -68,7 +76,7 @@ async def test_a_client_that_leaves_while_sending_is_gone() -> None:
 async def test_leaving_cancels_the_block_and_only_the_block() -> None:
     cancelled: list[bool] = []
     with pytest.raises(ClientGone):
-        async with cancel_when_gone(sender([{"type": "http.disconnect"}])):
+        async with Presence(sender([{"type": "http.disconnect"}])):
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
@@ -82,7 +90,7 @@ async def test_a_cancellation_from_outside_stays_one() -> None:
     """A server that shuts down must not take its own cancellation for a client's leaving."""
 
     async def work() -> None:
-        async with cancel_when_gone(sender([])):
+        async with Presence(sender([])):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(work())
@@ -92,9 +100,31 @@ async def test_a_cancellation_from_outside_stays_one() -> None:
         await task
 
 
+async def test_leaving_at_the_very_end_does_not_cancel_what_comes_after() -> None:
+    """The block is over before its cancellation arrives; the row is still to be written."""
+    with pytest.raises(ClientGone):
+        async with Presence(sender([])) as presence:
+            presence.leave()
+    await asyncio.sleep(0)
+
+
+async def test_a_client_that_takes_nothing_can_be_told_to_leave() -> None:
+    with pytest.raises(ClientGone):
+        async with Presence(sender([])) as presence:
+            asyncio.get_running_loop().call_soon(presence.leave)
+            await asyncio.Event().wait()
+    presence.leave()
+    await asyncio.sleep(0)
+
+
+async def test_an_error_is_given_up_when_nobody_takes_it() -> None:
+    async with give_up_after(0.01):
+        await asyncio.Event().wait()
+
+
 async def test_a_block_that_ends_first_is_left_alone() -> None:
     before = asyncio.all_tasks()
-    async with cancel_when_gone(sender([])):
+    async with Presence(sender([])):
         pass
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 import pytest
 
-from junctor.chat import BadRequest, UpstreamBroken, UpstreamRateLimited
-from junctor.gateway.receive import ClientGone
-from junctor.gateway.reply import Reply, render_refusal
+from junctor.chat import UpstreamBroken, UpstreamRateLimited
+from junctor.gateway.reply import Reply
 
 pytestmark = pytest.mark.anyio
 
@@ -42,39 +40,63 @@ async def test_every_reply_names_its_request() -> None:
 
 
 async def test_a_stream_is_pieces_and_an_end() -> None:
-    wire = Wire()
-    reply = Reply(wire, "req_1")
+    """The first piece brings status and headers; they are asked for only then."""
+    wire, asked = Wire(), list[str]()
+
+    def headers() -> list[tuple[str, str]]:
+        asked.append("yes")
+        return [("x-more", "yes")]
+
+    reply = Reply(wire, "req_1", headers)
     assert not reply.started
-    await reply.start(200, "text/event-stream")
+    assert not asked
     await reply.piece(b"a")
     await reply.end(b"b")
     assert reply.started
+    assert wire.headers["x-more"] == "yes"
+    assert wire.headers["content-type"].startswith("text/event-stream")
     assert [(m["body"], m["more_body"]) for m in wire.messages[1:]] == [(b"a", True), (b"b", False)]
+
+
+async def test_a_sign_of_life_never_comes_before_the_headers_or_amid_another_message() -> None:
+    """Given before the first piece, with the next one right behind it."""
+    wire = Wire()
+    reply = Reply(wire, "req_1")
+    reply.give_sign(b": alive")
+    await reply.piece(b"a")
+    reply.give_sign(b": alive")
+    reply.give_sign(b": alive")
+    await reply.end(b"b")
+    assert [m["type"] for m in wire.messages] == ["http.response.start"] + ["http.response.body"] * 4
+    assert [m["body"] for m in wire.messages[1:]] == [b": alive", b"a", b": alive", b"b"]
+
+
+async def test_while_a_message_waits_no_sign_is_given() -> None:
+    """The client takes nothing: more would only wait behind it. When it waits since is told."""
+    free, wire = asyncio.Event(), Wire()
+
+    async def slow(message: dict[str, Any]) -> None:
+        await free.wait()
+        await wire(message)
+
+    reply = Reply(slow, "req_1")
+    sending = asyncio.create_task(reply.piece(b"a"))
+    await asyncio.sleep(0)
+    assert reply.sending_since is not None
+    reply.give_sign(b": alive")
+    free.set()
+    await sending
+    assert reply.sending_since is None
+    assert [m.get("body") for m in wire.messages] == [None, b"a"]
 
 
 async def test_client_libraries_are_told_not_to_multiply_our_retries() -> None:
     wire = Wire()
-    await Reply(wire, "req_1").error(UpstreamBroken("it broke"), "/v1/chat/completions")
+    await Reply(wire, "req_1").error(UpstreamBroken("it broke"), "application/json", b"{}")
     assert wire.headers["x-should-retry"] == "false"
     wire = Wire()
-    await Reply(wire, "req_1").error(UpstreamRateLimited("slow down", retry_after_s=1.2), "/v1/x")
+    await Reply(wire, "req_1").error(
+        UpstreamRateLimited("slow down", retry_after_s=1.2), "application/json", b"{}"
+    )
     assert wire.headers["retry-after"] == "2"
     assert "x-should-retry" not in wire.headers
-
-
-async def test_a_client_that_takes_nothing_counts_as_gone() -> None:
-    async def stuck(_: dict[str, Any]) -> None:
-        await asyncio.Event().wait()
-
-    with pytest.raises(ClientGone):
-        await Reply(stuck, "req_1", send_timeout_s=0.01).piece(b"x")
-
-
-def test_each_path_has_its_own_envelope() -> None:
-    error = BadRequest("mend it", param="model")
-    kind, body = render_refusal(error, "/v1/chat/completions")
-    assert kind == "application/json"
-    assert set(json.loads(body)["error"]) == {"message", "type", "param", "code"}
-    kind, body = render_refusal(error, "/api/decisions/x")
-    assert kind == "application/problem+json"
-    assert json.loads(body)["detail"] == "mend it"

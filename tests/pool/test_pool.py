@@ -51,3 +51,13 @@ def test_a_big_pool_and_a_wild_name_make_a_short_message() -> None:
     with pytest.raises(UnknownModel, match="and 480 more") as caught:
         find(pool_of(*(f"model-{number}" for number in range(500))), "x" * 1_000_000)
     assert len(caught.value.message) < 1000
+
+
+def test_each_model_has_an_alias_that_claude_code_lists() -> None:
+    """A model's own name comes before an alias."""
+    pool = pool_of("auto", "small")
+    assert find(pool, "claude-junctor-auto") is pool["auto"]
+    own = pool_of("claude-junctor-auto", "auto")
+    assert find(own, "claude-junctor-auto") is own["claude-junctor-auto"]
+    with pytest.raises(UnknownModel, match="claude-junctor-x"):
+        find(pool, "claude-junctor-x")

@@ -6,8 +6,12 @@
     |  |- UnknownModel         404   no model of that name in the pool
     |  |- UnknownRoute         404   no such path
     |  |- WrongMethod          405   the path exists, the method does not
-    |  |- BodyTimeout          408   the body did not arrive in time
-    |  |- BodyTooLarge         413   more bytes than `server.max_body_bytes`
+    |  |- MalformedRequest 400 not HTTP/1.1 as we read it
+    |  |- BodyTimeout      408 the body did not arrive in time
+    |  |- HeadTimeout      408 the request line and the headers did not arrive in time
+    |  |- BodyTooLarge     413 more bytes than `server.max_body_bytes`
+    |  |- TargetTooLong    414 the request line is longer than we read
+    |  |- HeadTooLarge     431 more headers, or longer ones, than we read
     |  |- WindowExceeded       400   more tokens than the model can read
     |  |- UnsupportedByModel   400   the model's interface cannot say what is asked
     |  `- NoModelFits          422   the constraints rule every model out
@@ -18,7 +22,10 @@
     |  |- UpstreamUnreachable  502   no connection
     |  |- UpstreamTimeout      504   it took longer than we wait
     |  |- UpstreamBroken       502   it failed (5xx), reset the line, or answered nonsense
-    |  `- EngineDown           503   the local engine crashed or is starting
+    |  |- EngineDown           503   the local engine crashed or is starting
+    |  `- UpstreamUnavailable  503   every model that could answer is set aside, or out of connections
+    |- Overloaded              503   more requests than this server can answer now
+    |- ServerStopping          503   the server ends and waits for this answer no longer
     `- InternalError           500   our own fault
 
 A message says what to change. `retryable` means: before the first text, another model may succeed;
@@ -88,6 +95,12 @@ class WrongMethod(BadRequest):
     code = "method_not_allowed"
 
 
+class MalformedRequest(BadRequest):
+    """Not HTTP/1.1 as we read it: another server might read it differently, so it is not interpreted."""
+
+    code = "malformed_request"
+
+
 class BodyTimeout(BadRequest):
     """The request's body did not arrive in time."""
 
@@ -95,11 +108,32 @@ class BodyTimeout(BadRequest):
     code = "request_timeout"
 
 
+class HeadTimeout(BadRequest):
+    """The request line and the headers did not arrive in time."""
+
+    status = 408
+    code = "headers_timeout"
+
+
 class BodyTooLarge(BadRequest):
     """More bytes than `server.max_body_bytes`."""
 
     status = 413
     code = "request_too_large"
+
+
+class TargetTooLong(BadRequest):
+    """The request line is longer than 8 KiB."""
+
+    status = 414
+    code = "uri_too_long"
+
+
+class HeadTooLarge(BadRequest):
+    """More than 100 headers, or more than 32 KiB of them."""
+
+    status = 431
+    code = "headers_too_large"
 
 
 class WindowExceeded(BadRequest):
@@ -210,6 +244,33 @@ class EngineDown(UpstreamError):
 
     status = 503
     code = "engine_down"
+
+
+class UpstreamUnavailable(UpstreamError):
+    """Nobody was asked: every model that could answer is set aside after failures, or we are at our own limit."""
+
+    status = 503
+    code = "upstream_unavailable"
+    transient = False
+
+
+class Overloaded(JunctorError):
+    """More requests than this server can answer now; it is refused before any work is done for it."""
+
+    status = 503
+    code = "overloaded"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        "Seconds after which another try makes sense."
+
+
+class ServerStopping(JunctorError):
+    """The server ends, and waits for this answer no longer."""
+
+    status = 503
+    code = "server_stopping"
 
 
 class InternalError(JunctorError):

@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions`: the straight line from a request to its reply (raw ASGI).
+"""Chats, in every dialect of their callers: the straight line from a request to its reply (raw ASGI).
 
     admit -> read the body -> parse -> pool[model].answer -> render -> ledger -> the last byte
 
@@ -12,6 +12,8 @@ import asyncio
 import logging
 from contextlib import aclosing
 
+import msgspec
+
 from junctor.chat import (
     ChatRequest,
     Decision,
@@ -24,60 +26,64 @@ from junctor.chat import (
     WrongMethod,
 )
 from junctor.gateway.admit import Doorkeeper
+from junctor.gateway.dialect import Call, CallerDialect
 from junctor.gateway.metrics import Metrics
-from junctor.gateway.receipt import render_estimate, render_exact, render_receipt_comment, render_who
+from junctor.gateway.receipt import (
+    render_estimate,
+    render_exact,
+    render_receipt_comment,
+    render_warning,
+    render_who,
+)
 from junctor.gateway.receive import (
     ClientGone,
+    Presence,
     Receive,
     Scope,
     Send,
-    cancel_when_gone,
+    give_up_after,
     read_body,
     read_headers,
 )
-from junctor.gateway.reply import Reply
+from junctor.gateway.reply import Headers, Reply
+from junctor.gateway.vigil import Vigil
 from junctor.pool.ledger import Entry, Ledger, Receipt
 from junctor.pool.metered import CLIENT_GONE, OK
 from junctor.pool.pool import find
 from junctor.store.ids import new_id
-from junctor.wire.openai_reply import ChatRenderer, render_error_event
-from junctor.wire.openai_request import Call, parse_request
 
 log = logging.getLogger(__name__)
 
-CHAT_PATH = "/v1/chat/completions"
-EVENT_STREAM = "text/event-stream; charset=utf-8"
+MODEL_IN_URL = "junctor.model"
+"Key of the ASGI scope: the model that the URL names."
 _CLIENT_CLOSED_REQUEST = 499
 "nginx's status for a client that left: nobody receives it, it stands in the ledger."
 
 
-class ChatEndpoint:
-    """Answers chats as OpenAI's API does, streamed or whole."""
+class Desk(msgspec.Struct, frozen=True, kw_only=True):
+    """What the endpoints of all dialects share."""
 
-    def __init__(
-        self,
-        pool: Pool,
-        ledger: Ledger,
-        doorkeeper: Doorkeeper,
-        metrics: Metrics,
-        *,
-        max_body_bytes: int,
-        body_timeout_s: float,
-        send_timeout_s: float,
-    ) -> None:
-        self._pool = pool
-        self._ledger = ledger
-        self._doorkeeper = doorkeeper
-        self._metrics = metrics
-        self._max_body_bytes = max_body_bytes
-        self._body_timeout_s = body_timeout_s
-        self._send_timeout_s = send_timeout_s
+    pool: Pool
+    ledger: Ledger
+    doorkeeper: Doorkeeper
+    metrics: Metrics
+    vigil: Vigil
+    max_body_bytes: int
+    body_timeout_s: float
+    send_timeout_s: float
+
+
+class ChatEndpoint:
+    """Answers chats in one dialect, streamed or whole."""
+
+    def __init__(self, dialect: CallerDialect, desk: Desk) -> None:
+        self._dialect = dialect
+        self._desk = desk
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Whatever happens: one reply (if there is somebody to read it) and one row."""
-        request_id = new_id("req_")
-        visit = Visit(Reply(send, request_id, self._send_timeout_s), request_id)
-        self._metrics.in_flight.inc()
+        visit = Visit(new_id("req_"), send, self._dialect.keepalive)
+        self._desk.metrics.in_flight.inc()
         try:
             await self._serve(visit, scope, receive)
         except JunctorError as error:
@@ -89,64 +95,66 @@ class ChatEndpoint:
             await self._close(visit, "server_stopped", InternalError.status)
             raise
         except Exception:
-            log.exception("our own fault in %s", request_id)
-            message = f"Junctor failed; the log has the reason under {request_id}"
+            log.exception("our own fault in %s", visit.request_id)
+            message = f"Junctor failed; the log has the reason under {visit.request_id}"
             await self._refuse(visit, InternalError(message))
         finally:
-            self._metrics.in_flight.dec()
+            self._desk.vigil.forget(visit)
+            self._desk.metrics.in_flight.dec()
 
     async def _serve(self, visit: Visit, scope: Scope, receive: Receive) -> None:
         if scope["method"] != "POST":
-            raise WrongMethod(f"{CHAT_PATH} takes POST, not {scope['method']}")
-        headers = read_headers(scope)
-        visit.caller = self._doorkeeper.admit(headers)
-        body = await read_body(
-            headers, receive, max_bytes=self._max_body_bytes, timeout_s=self._body_timeout_s
+            raise WrongMethod(f"{self._dialect.path} takes POST, not {scope['method']}")
+        desk, headers = self._desk, read_headers(scope)
+        visit.caller = desk.doorkeeper.admit(headers)
+        body = await read_body(headers, receive, max_bytes=desk.max_body_bytes, timeout_s=desk.body_timeout_s)
+        call = self._dialect.parse(
+            body,
+            headers,
+            request_id=visit.request_id,
+            caller=visit.caller,
+            model=scope.get(MODEL_IN_URL, ""),
         )
-        call = parse_request(body, headers, request_id=visit.request_id, caller=visit.caller)
         visit.entry = self._open(visit, call.request)
-        async with cancel_when_gone(receive):
+        visit.streams = call.request.stream
+        async with Presence(receive) as visit.presence:
+            desk.vigil.watch(visit)
             await self._answer(visit, call)
 
     async def _answer(self, visit: Visit, call: Call) -> None:
         """Ask the pool, send what comes as it comes, and the end once the row is durable."""
-        request = call.request
-        renderer = ChatRenderer(call)
-        async with aclosing(find(self._pool, request.model).answer(request)) as events:
+        request, reply = call.request, visit.reply
+        renderer = self._dialect.renderer(call)
+        async with aclosing(find(self._desk.pool, request.model).answer(request)) as events:
             async for event in events:
                 visit.see(event)
                 for piece in renderer.render(event):
-                    await self._send_piece(visit, piece)
+                    await reply.piece(piece)
         last = renderer.end()
-        receipt = await self._close(visit, OK, 200)
-        if not request.stream:
-            await visit.reply.whole(200, "application/json", last, render_exact(receipt))
-            return
-        if not visit.reply.started:
-            await visit.reply.start(200, EVENT_STREAM, render_exact(receipt))
-        await visit.reply.end(render_receipt_comment(receipt) + last)
-
-    async def _send_piece(self, visit: Visit, piece: bytes) -> None:
-        """The next piece of a stream; the first one brings status and headers with it."""
-        if not visit.reply.started:
-            await visit.reply.start(200, EVENT_STREAM, render_estimate(visit.model, visit.decision))
-        await visit.reply.piece(piece)
+        visit.receipt = await self._close(visit, OK, 200)
+        if request.stream:
+            await reply.end(render_receipt_comment(visit.receipt) + last)
+        else:
+            await reply.whole(200, "application/json", last, visit.headers())
 
     async def _refuse(self, visit: Visit, error: JunctorError) -> None:
         """Tell the caller what went wrong: as a reply, or as the last event of one that has begun."""
-        status = 200 if visit.reply.started else error.status
+        begun, request_id = visit.reply.started, visit.request_id
         # The class's code: an upstream may choose any, and outcomes are labels of metrics.
-        receipt = await self._close(visit, type(error).code, status)
-        if visit.reply.started:
-            await visit.reply.end(render_error_event(error))
-        else:
-            await visit.reply.error(error, CHAT_PATH, render_who(receipt.model, receipt.decision_id))
+        receipt = await self._close(visit, type(error).code, 200 if begun else error.status)
+        async with give_up_after(self._desk.send_timeout_s):
+            if begun:
+                await visit.reply.end(self._dialect.render_error_event(error, request_id))
+            else:
+                body = self._dialect.render_error(error, request_id)
+                who = render_who(receipt.model, receipt.decision_id)
+                await visit.reply.error(error, "application/json", body, who)
 
     def _open(self, visit: Visit, request: ChatRequest | None) -> Entry:
-        return self._ledger.open(
+        return self._desk.ledger.open(
             visit.request_id,
             caller=visit.caller,
-            route=CHAT_PATH,
+            route=self._dialect.path,
             asked_model=request.model if request else "",
             stream=request.stream if request else False,
         )
@@ -155,22 +163,29 @@ class ChatEndpoint:
         """Write the request's one row; a request that never got as far as to have one gets it now."""
         entry = visit.entry or self._open(visit, None)
         entry.decision_id = visit.decision.id if visit.decision else None
-        receipt = await self._ledger.close(entry, outcome, status)
-        self._metrics.observe(receipt, route=CHAT_PATH, outcome=outcome)
+        receipt = await self._desk.ledger.close(entry, outcome, status)
+        self._desk.metrics.observe(receipt, route=self._dialect.path, outcome=outcome)
         return receipt
 
 
 class Visit:
     """What one request has come to so far."""
 
-    def __init__(self, reply: Reply, request_id: str) -> None:
-        self.reply = reply
+    def __init__(self, request_id: str, send: Send, keepalive: bytes) -> None:
         self.request_id = request_id
+        self.reply = Reply(send, request_id, self.headers)
         self.caller = ""
+        self.streams = False
+        self.presence: Presence | None = None
         self.entry: Entry | None = None
+        self.receipt: Receipt | None = None
+        "What it came to, once that is known."
         self.decision: Decision | None = None
         self.model: str | None = None
         "Who answers, once that is known."
+        self.left_out: tuple[str, ...] = ()
+        self._keepalive = keepalive
+        self._began = asyncio.get_running_loop().time()
 
     def see(self, event: Event) -> None:
         """Note who decided and who answers."""
@@ -178,6 +193,35 @@ class Visit:
             case Routed():
                 self.decision = event.decision
             case Started():
-                self.model = event.model
+                self.model, self.left_out = event.model, event.left_out
             case _:
                 pass
+
+    def headers(self) -> Headers:
+        """Reply headers: exact for an answer that is complete, else the router's estimate."""
+        if self.receipt is not None:
+            yield from render_exact(self.receipt)
+        else:
+            yield from render_estimate(self.model, self.decision)
+        yield from render_warning(self.left_out)
+
+    # What `Vigil` asks.
+
+    @property
+    def stuck_since(self) -> float | None:
+        """Since when the client takes nothing."""
+        return self.reply.sending_since
+
+    @property
+    def silent_since(self) -> float | None:
+        """Since when the stream says nothing."""
+        return (self.reply.sent_at or self._began) if self.streams else None
+
+    def give_up(self) -> None:
+        """The client takes nothing any more."""
+        if self.presence is not None:
+            self.presence.leave()
+
+    def give_sign(self) -> None:
+        """Show the client that its stream lives."""
+        self.reply.give_sign(self._keepalive)

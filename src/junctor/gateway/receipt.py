@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -71,6 +71,13 @@ def render_who(model: str | None, decision_id: str | None) -> Iterator[tuple[str
         yield "x-junctor-model", model
     if decision_id is not None:
         yield "x-junctor-decision", decision_id
+
+
+def render_warning(left_out: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The reply header that names what the answering model's dialect could not carry."""
+    if left_out:
+        shown = ", ".join(name if name.isascii() and name.isprintable() else "?" for name in left_out)
+        yield "x-junctor-warning", f"not sent to the model, whose API has no such field: {shown}"[:1000]
 
 
 def _amounts(usd: float, saved_usd: float) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from types import TracebackType
 from typing import Any
 
 from junctor.chat import BadRequest, BodyTimeout, BodyTooLarge
@@ -71,25 +72,57 @@ async def _read_all(receive: Receive, max_bytes: int) -> bytes:
 
 
 @asynccontextmanager
-async def cancel_when_gone(receive: Receive) -> AsyncGenerator[None, None]:
-    """Cancel the block when the client leaves, and raise `ClientGone` from it. For after the body is read."""
-    block = asyncio.current_task()
-    assert block is not None
-    gone = False
+async def give_up_after(seconds: float) -> AsyncGenerator[None, None]:
+    """End the block after so long, without an error: whoever does not read an error does not want it."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            yield
 
-    async def watch() -> None:
-        nonlocal gone
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        gone = True
-        block.cancel()
 
-    watcher = asyncio.create_task(watch())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if gone and block.uncancel() == 0:
+class Presence:
+    """The client of one request and the block that works for it: when the client leaves, the block ends.
+
+        async with Presence(receive) as presence: ...
+
+    For after the body is read. Raises `ClientGone` from the block.
+    """
+
+    __slots__ = ("_block", "_receive", "_watcher", "gone")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._block: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self.gone = False
+
+    async def __aenter__(self) -> Presence:
+        self._block = asyncio.current_task()
+        self._watcher = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._block is not None
+        assert self._watcher is not None
+        block, self._block = self._block, None
+        self._watcher.cancel()
+        if not self.gone:
+            return
+        if error is None:
+            # Its cancellation is on the way: it must not hit what comes after the block.
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+        if (error is None or isinstance(error, asyncio.CancelledError)) and block.uncancel() == 0:
             raise ClientGone from None
-        raise
-    finally:
-        watcher.cancel()
+
+    def leave(self) -> None:
+        """The client has left, or takes nothing any more."""
+        if self._block is not None and not self.gone:
+            self.gone = True
+            self._block.cancel()
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.leave()

@@ -1,40 +1,35 @@
-"""The reply to one request: status, headers, then pieces or one body (raw ASGI).
-
-Errors under `/v1` have OpenAI's envelope, all others are RFC 9457 problems: one tree, two renderers.
-"""
+"""The reply to one request: status, headers, then pieces or one body (raw ASGI)."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from junctor.chat import JunctorError, UpstreamError, UpstreamRateLimited
-from junctor.gateway.receive import ClientGone, Message, Send
-from junctor.wire.openai_reply import render_error
-from junctor.wire.problem import render_problem
+from junctor.gateway.receive import Message, Send
 
 Headers = Iterable[tuple[str, str]]
+EVENT_STREAM = "text/event-stream; charset=utf-8"
 
 
 class Reply:
-    """What goes back to one client."""
+    """What goes back to one client: `whole()`, or `piece()`s and an `end()`."""
 
-    def __init__(self, send: Send, request_id: str, send_timeout_s: float = 60.0) -> None:
-        """`send_timeout_s`: a client that takes nothing for so long counts as gone."""
+    __slots__ = ("_headers", "_raw_send", "_request_id", "_sign", "sending_since", "sent_at", "started")
+
+    def __init__(self, send: Send, request_id: str, headers: Callable[[], Headers] = tuple) -> None:
+        """`headers`: those of a stream, asked for when its first piece goes out."""
         self._raw_send = send
         self._request_id = request_id
-        self._send_timeout_s = send_timeout_s
+        self._headers = headers
+        self._sign: asyncio.Task[None] | None = None
         self.started = False
         "Whether status and headers are out: from then on the status is what it is."
-
-    async def _send(self, message: Message) -> None:
-        """Raises `ClientGone` when the client has stopped reading."""
-        try:
-            async with asyncio.timeout(self._send_timeout_s):
-                await self._raw_send(message)
-        except TimeoutError:
-            raise ClientGone from None
+        self.sending_since: float | None = None
+        "Since when a message waits for the client to take it, loop time; None: none waits."
+        self.sent_at = 0.0
+        "When the last message was taken, loop time; 0 before the first."
 
     async def pass_on(self, message: Message) -> None:
         """An ASGI `send` for another application: its replies name the request, too."""
@@ -43,45 +38,60 @@ class Reply:
             message["headers"] = [*message["headers"], (b"x-request-id", self._request_id.encode())]
         await self._send(message)
 
-    async def start(self, status: int, content_type: str, headers: Headers = ()) -> None:
-        """Send status and headers; the pieces follow."""
-        self.started = True
-        await self._send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [
-                    (b"content-type", content_type.encode()),
-                    (b"x-request-id", self._request_id.encode()),
-                    *((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers),
-                ],
-            }
-        )
-
     async def piece(self, data: bytes) -> None:
-        """Send the next piece of the body."""
+        """Send the next piece of a stream; the first brings status and headers with it."""
+        if self._sign is not None:
+            await self._end_sign()
+        if not self.started:
+            await self._start(200, EVENT_STREAM, self._headers())
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def end(self, data: bytes = b"") -> None:
-        """Send the last piece of the body."""
+    async def end(self, data: bytes) -> None:
+        """Send the last piece of a stream."""
+        if self._sign is not None:
+            await self._end_sign()
+        if not self.started:
+            await self._start(200, EVENT_STREAM, self._headers())
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
     async def whole(self, status: int, content_type: str, body: bytes, headers: Headers = ()) -> None:
         """Send a reply in one go."""
-        await self.start(status, content_type, [("content-length", str(len(body))), *headers])
-        await self.end(body)
+        await self._start(status, content_type, [("content-length", str(len(body))), *headers])
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
-    async def error(self, error: JunctorError, path: str, headers: Headers = ()) -> None:
-        """Send an error in the envelope that its path promises."""
-        content_type, body = render_refusal(error, path)
+    async def error(self, error: JunctorError, content_type: str, body: bytes, headers: Headers = ()) -> None:
+        """Send an error, in whatever envelope its path promises."""
         await self.whole(error.status, content_type, body, [*headers, *render_retry_headers(error)])
 
+    def give_sign(self, data: bytes) -> None:
+        """Send a sign of life in a stream, without making anybody wait for it."""
+        if self._sign is None and self.sending_since is None:
+            self._sign = asyncio.create_task(self._give_sign(data))
 
-def render_refusal(error: JunctorError, path: str) -> tuple[str, bytes]:
-    """Content type and body of an error, in the envelope that its path promises."""
-    if path.startswith("/v1/"):
-        return "application/json", render_error(error)
-    return "application/problem+json", render_problem(error)[1]
+    async def _give_sign(self, data: bytes) -> None:
+        if not self.started:
+            await self._start(200, EVENT_STREAM, self._headers())
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def _end_sign(self) -> None:
+        sign, self._sign = self._sign, None
+        if sign is not None:
+            await sign
+
+    async def _start(self, status: int, content_type: str, headers: Headers) -> None:
+        self.started = True
+        lines = [
+            (b"content-type", content_type.encode()),
+            (b"x-request-id", self._request_id.encode()),
+            *((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers),
+        ]
+        await self._send({"type": "http.response.start", "status": status, "headers": lines})
+
+    async def _send(self, message: Message) -> None:
+        time = asyncio.get_running_loop().time
+        self.sending_since = time()
+        await self._raw_send(message)
+        self.sending_since, self.sent_at = None, time()
 
 
 def render_retry_headers(error: JunctorError) -> Headers:

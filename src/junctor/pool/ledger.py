@@ -39,7 +39,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int
     output_tokens: int
     cached_tokens: int
-    cache_written_tokens: int
+    cache_written_tokens: int = 0
     usd: float
     price_source: str
     strongest_model: str | None

@@ -38,13 +38,18 @@ class Call(msgspec.Struct, frozen=True):
     "Whether the caller of a stream asked for the chunk with the token counts."
 
 
-def parse_request(body: bytes, headers: Mapping[str, str], *, request_id: str, caller: str) -> Call:
-    """Read a request. Raises `BadRequest`, with the field at fault and what to change."""
+def parse_request(
+    body: bytes, headers: Mapping[str, str], *, request_id: str, caller: str, model: str = ""
+) -> Call:
+    """Read a request. `model`, when not empty, stands in its URL and counts.
+
+    Raises `BadRequest`, with the field at fault and what to change.
+    """
     fields = _parse_outer(body)
     stream = _read(fields, "stream", bool, "true or false") or False
     options = _read(fields, "stream_options", _StreamOptions, "an object, such as {'include_usage': true}")
     request = ChatRequest(
-        model=_read_model(fields),
+        model=model or _read_model(fields),
         messages=_read_messages(fields),
         tools=_read_raw(fields, "tools", (b"[",), "a list of tools"),
         tool_choice=_read_raw(fields, "tool_choice", (b'"', b"{"), "a string or an object"),

@@ -17,6 +17,10 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _FEED, _RETURN = 0x0A, 0x0D
 
 
+KEEPALIVE = b": keepalive\n\n"
+"A comment: it tells proxies and clients that the stream lives. Readers skip it."
+
+
 class ServerEvent(msgspec.Struct, frozen=True):
     """One event."""
 

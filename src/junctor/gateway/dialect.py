@@ -1,0 +1,105 @@
+"""The dialects that callers speak: for each its path, how its requests are read and its replies written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from junctor.chat import ChatRequest, Event, JunctorError
+from junctor.wire.openai_reply import ChatRenderer, render_error, render_error_event
+from junctor.wire.openai_request import parse_request
+from junctor.wire.problem import render_problem
+from junctor.wire.sse import KEEPALIVE
+
+
+class Call(Protocol):
+    """A request as its caller made it: what its renderer has to know, and what the pool is asked."""
+
+    @property
+    def request(self) -> ChatRequest:
+        """What the pool is asked."""
+        ...
+
+
+class Parse(Protocol):
+    """Reads a request. Raises `BadRequest`."""
+
+    def __call__(
+        self, body: bytes, headers: Mapping[str, str], *, request_id: str, caller: str, model: str
+    ) -> Call:
+        """`headers` has lower-case names. `model`, when not empty, is named by the URL and counts."""
+        ...
+
+
+class Renderer(Protocol):
+    """Writes the reply to one call."""
+
+    def render(self, event: Event) -> Iterator[bytes]:
+        """What to send now, if anything: whole server-sent events; of a whole reply nothing."""
+        ...
+
+    def end(self) -> bytes:
+        """The last bytes, after `Finished`: the end of the stream, or the whole reply."""
+        ...
+
+
+class CallerDialect(msgspec.Struct, frozen=True, kw_only=True):
+    """One dialect."""
+
+    path: str
+    "Where its requests go."
+    what: str
+    "One line for the table of routes."
+    parse: Parse
+    renderer: Callable[[Any], Renderer]
+    "Takes the call that `parse` gave."
+    render_error: Callable[[JunctorError, str], bytes]
+    "An error as the body of a reply; takes the request's id."
+    render_error_event: Callable[[JunctorError, str], bytes]
+    "An error after the first text: one server-sent event, or several, that end the stream."
+    keepalive: bytes
+    "What a stream that is silent for long is sent; its clients skip it."
+
+
+OPENAI_CHAT = CallerDialect(
+    path="/v1/chat/completions",
+    what="Answers chats as OpenAI's API does, streamed or whole.",
+    parse=parse_request,
+    renderer=ChatRenderer,
+    render_error=lambda error, _: render_error(error),
+    render_error_event=lambda error, _: render_error_event(error),
+    keepalive=KEEPALIVE,
+)
+
+DIALECTS = {dialect.path: dialect for dialect in (OPENAI_CHAT,)}
+"By path."
+
+_AZURE = re.compile(r"/openai/deployments/(.+?)(/(?:chat/completions|embeddings))")
+
+
+def canonical_path(path: str) -> tuple[str, str]:
+    """The path under `/v1` that a path of Azure's form means, and the model that it names, if it names one.
+
+    Azure has `/openai/v1/...` and, older, `/openai/deployments/{model}/...?api-version=...`.
+    """
+    if path.startswith("/openai/v1/"):
+        return path.removeprefix("/openai"), ""
+    if path == "/openai/responses":
+        return "/v1/responses", ""
+    if match := _AZURE.fullmatch(path):
+        return f"/v1{match[2]}", match[1]
+    return path, ""
+
+
+def render_refusal(error: JunctorError, path: str, request_id: str) -> tuple[str, bytes]:
+    """Content type and body of an error, in the envelope that its path promises."""
+    path, _ = canonical_path(path)
+    for dialect in DIALECTS.values():
+        if path == dialect.path or path.startswith(f"{dialect.path}/"):
+            return "application/json", dialect.render_error(error, request_id)
+    if path.startswith("/v1/"):
+        return "application/json", render_error(error)
+    return "application/problem+json", render_problem(error)[1]
