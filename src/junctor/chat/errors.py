@@ -6,12 +6,12 @@
     |  |- UnknownModel         404   no model of that name in the pool
     |  |- UnknownRoute         404   no such path
     |  |- WrongMethod          405   the path exists, the method does not
-    |  |- MalformedRequest 400 not HTTP/1.1 as we read it
-    |  |- BodyTimeout      408 the body did not arrive in time
-    |  |- HeadTimeout      408 the request line and the headers did not arrive in time
-    |  |- BodyTooLarge     413 more bytes than `server.max_body_bytes`
-    |  |- TargetTooLong    414 the request line is longer than we read
-    |  |- HeadTooLarge     431 more headers, or longer ones, than we read
+    |  |- MalformedRequest     400   not HTTP/1.1 as we read it
+    |  |- BodyTimeout          408   the body did not arrive in time
+    |  |- HeadTimeout          408   the request line and the headers did not arrive in time
+    |  |- BodyTooLarge         413   more bytes than `server.max_body_bytes`
+    |  |- TargetTooLong        414   the request line is longer than we read
+    |  |- HeadTooLarge         431   more headers, or longer ones, than we read
     |  |- WindowExceeded       400   more tokens than the model can read
     |  |- UnsupportedByModel   400   the model's interface cannot say what is asked
     |  `- NoModelFits          422   the constraints rule every model out
