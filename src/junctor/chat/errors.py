@@ -9,6 +9,8 @@
     |  |- MalformedRequest     400   not HTTP/1.1 as we read it
     |  |- BodyTimeout          408   the body did not arrive in time
     |  |- HeadTimeout          408   the request line and the headers did not arrive in time
+    |  |- IdempotencyPending   409   a request with this `Idempotency-Key` is still being answered
+    |  |- IdempotencyMismatch  422   this `Idempotency-Key` belongs to another request
     |  |- BodyTooLarge         413   more bytes than `server.max_body_bytes`
     |  |- TargetTooLong        414   the request line is longer than we read
     |  |- HeadTooLarge         431   more headers, or longer ones, than we read
@@ -113,6 +115,25 @@ class HeadTimeout(BadRequest):
 
     status = 408
     code = "headers_timeout"
+
+
+class IdempotencyPending(BadRequest):
+    """A request with this `Idempotency-Key` is still being answered, and has been for long."""
+
+    status = 409
+    code = "idempotency_pending"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        "Seconds after which another try makes sense."
+
+
+class IdempotencyMismatch(BadRequest):
+    """This `Idempotency-Key` was used with another request: its answer would be the wrong one."""
+
+    status = 422
+    code = "idempotency_mismatch"
 
 
 class BodyTooLarge(BadRequest):
