@@ -27,6 +27,8 @@ from junctor.gateway import models_api
 from junctor.gateway.admit import CallerKey, Doorkeeper
 from junctor.gateway.chat import MODEL_IN_URL, ChatEndpoint, Desk
 from junctor.gateway.dialect import DIALECTS, canonical_path, render_refusal
+from junctor.gateway.idempotency import Idempotency
+from junctor.gateway.idempotency_store import ReplyStore
 from junctor.gateway.metrics import Metrics
 from junctor.gateway.receive import Receive, Scope, Send, read_headers
 from junctor.gateway.reply import Reply
@@ -59,6 +61,7 @@ class Junctor:
         self._doorkeeper = Doorkeeper([CallerKey(name=key.name, sha256=key.sha256) for key in settings.keys])
         self._database = Database(database_path(settings, environment), settings.store.synchronous)
         self._metrics.watch_store(lambda: self._database.failed, lambda: self._database.waiting)
+        self._idempotency = Idempotency(ReplyStore(self._database))
         self._transport = Transport()
         self._builder: Builder | None = None
         self._strongest: ModelCard | None = None
@@ -86,6 +89,7 @@ class Junctor:
         desk = self._build_desk(pool, ledger)
         self._endpoints = {path: ChatEndpoint(dialect, desk) for path, dialect in DIALECTS.items()}
         self._rest = self._build_rest(pool, ledger)
+        self._idempotency.start()
         for engine in self._builder.engines.values():
             await engine.start()
 
@@ -93,6 +97,7 @@ class Junctor:
         """Let go of everything, in the order opposite to `start`. Rows that are queued are written."""
         if self._builder is not None:
             await asyncio.gather(*(engine.stop() for engine in self._builder.engines.values()))
+        self._idempotency.stop()
         await self._transport.close()
         await self._database.close()
 
@@ -131,6 +136,7 @@ class Junctor:
             doorkeeper=self._doorkeeper,
             metrics=self._metrics,
             vigil=Vigil(server.send_timeout_s, keepalive_s=server.keepalive_s),
+            idempotency=self._idempotency,
             max_body_bytes=server.max_body_bytes,
             body_timeout_s=server.body_timeout_s,
             send_timeout_s=server.send_timeout_s,

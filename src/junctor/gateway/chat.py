@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import aclosing
 
 import msgspec
@@ -27,6 +28,16 @@ from junctor.chat import (
 )
 from junctor.gateway.admit import Doorkeeper
 from junctor.gateway.dialect import Call, CallerDialect
+from junctor.gateway.idempotency import (
+    KEY_HEADER,
+    REPLAYED,
+    Idempotency,
+    Turn,
+    fingerprint_of,
+    is_final,
+    slot_of,
+)
+from junctor.gateway.idempotency_store import KeptReply
 from junctor.gateway.metrics import Metrics
 from junctor.gateway.receipt import (
     render_estimate,
@@ -68,6 +79,7 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     doorkeeper: Doorkeeper
     metrics: Metrics
     vigil: Vigil
+    idempotency: Idempotency
     max_body_bytes: int
     body_timeout_s: float
     send_timeout_s: float
@@ -99,6 +111,8 @@ class ChatEndpoint:
             message = f"Junctor failed; the log has the reason under {visit.request_id}"
             await self._refuse(visit, InternalError(message))
         finally:
+            if visit.turn is not None:
+                visit.turn.end()
             self._desk.vigil.forget(visit)
             self._desk.metrics.in_flight.dec()
 
@@ -116,10 +130,33 @@ class ChatEndpoint:
             model=scope.get(MODEL_IN_URL, ""),
         )
         visit.entry = self._open(visit, call.request)
-        visit.streams = call.request.stream
         async with Presence(receive) as visit.presence:
             desk.vigil.watch(visit)
+            if KEY_HEADER in headers:
+                kept = await self._claim(visit, scope, headers, body)
+                if kept is not None:
+                    await self._answer_again(visit, kept)
+                    return
+            visit.streams = call.request.stream
             await self._answer(visit, call)
+
+    async def _claim(
+        self, visit: Visit, scope: Scope, headers: Mapping[str, str], body: bytes
+    ) -> KeptReply | None:
+        """The reply that the request's `Idempotency-Key` got before; None when it is this one's to answer."""
+        slot = slot_of(visit.caller, headers[KEY_HEADER])
+        fingerprint = fingerprint_of(self._dialect.path, scope.get(MODEL_IN_URL, ""), headers, body)
+        claimed = await self._desk.idempotency.claim(slot, fingerprint)
+        if isinstance(claimed, KeptReply):
+            return claimed
+        visit.turn = claimed
+        visit.reply.record(claimed.recording)
+        return None
+
+    async def _answer_again(self, visit: Visit, kept: KeptReply) -> None:
+        """The same reply once more. Its row says that nobody was asked for it: `ok` with 0 attempts."""
+        await self._close(visit, OK, kept.status)
+        await visit.reply.again(kept.status, [*kept.headers, REPLAYED], kept.body)
 
     async def _answer(self, visit: Visit, call: Call) -> None:
         """Ask the pool, send what comes as it comes, and the end once the row is durable."""
@@ -164,6 +201,8 @@ class ChatEndpoint:
         entry = visit.entry or self._open(visit, None)
         entry.decision_id = visit.decision.id if visit.decision else None
         receipt = await self._desk.ledger.close(entry, outcome, status)
+        if visit.turn is not None:
+            visit.turn.keeps = is_final(outcome, status, receipt.attempts)
         self._desk.metrics.observe(receipt, route=self._dialect.path, outcome=outcome)
         return receipt
 
@@ -178,6 +217,8 @@ class Visit:
         self.streams = False
         self.presence: Presence | None = None
         self.entry: Entry | None = None
+        self.turn: Turn | None = None
+        "At its `Idempotency-Key`, where it has one and nobody has answered it before."
         self.receipt: Receipt | None = None
         "What it came to, once that is known."
         self.decision: Decision | None = None

@@ -6,11 +6,13 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable
 
-from junctor.chat import JunctorError, UpstreamError, UpstreamRateLimited
+from junctor.chat import IdempotencyPending, JunctorError, Overloaded, UpstreamError, UpstreamRateLimited
 from junctor.gateway.receive import Message, Send
 
 Headers = Iterable[tuple[str, str]]
 EVENT_STREAM = "text/event-stream; charset=utf-8"
+_PATIENT = (IdempotencyPending, Overloaded, UpstreamError)
+"Errors that can say when another try makes sense."
 
 
 class Reply:
@@ -30,6 +32,16 @@ class Reply:
         "Since when a message waits for the client to take it, loop time; None: none waits."
         self.sent_at = 0.0
         "When the last message was taken, loop time; 0 before the first."
+
+    def record(self, recording: Callable[[Send], Send]) -> None:
+        """Let all that is sent from now on pass through another `send` on its way."""
+        self._raw_send = recording(self._raw_send)
+
+    async def again(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        """Send a reply that was sent before, its request's name included."""
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": list(headers)})
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def pass_on(self, message: Message) -> None:
         """An ASGI `send` for another application: its replies name the request, too."""
@@ -96,9 +108,7 @@ class Reply:
 
 def render_retry_headers(error: JunctorError) -> Headers:
     """What keeps client libraries from multiplying our retries by theirs (openai-python obeys both)."""
-    if not isinstance(error, UpstreamError):
-        return
-    if error.retry_after_s is not None:
+    if isinstance(error, _PATIENT) and error.retry_after_s is not None:
         yield "retry-after", str(max(0, math.ceil(error.retry_after_s)))
-    if not isinstance(error, UpstreamRateLimited):
+    if isinstance(error, UpstreamError) and not isinstance(error, UpstreamRateLimited):
         yield "x-should-retry", "false"
