@@ -19,10 +19,19 @@ from junctor.settings import Environment, parse_settings
 class Running:
     """A server that runs in a thread of its own."""
 
-    def __init__(self, url: str, data_dir: Path) -> None:
+    def __init__(self, url: str, app: Junctor, loop: asyncio.AbstractEventLoop, database: Path) -> None:
         self.url = url
         self.api = f"{url}/v1"
-        self.database = data_dir / "junctor.db"
+        self._app = app
+        self._loop = loop
+        self._database = database
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file, with all rows of the requests so far: they reach it a moment after the reply."""
+        if self._loop.is_running():
+            asyncio.run_coroutine_threadsafe(self._app._database.read("SELECT 1"), self._loop).result()
+        return self._database
 
 
 def environment(folder: Path, **variables: str) -> Environment:
@@ -38,7 +47,10 @@ def running(config: str, folder: Path, **variables: str) -> Generator[Running, N
     server = http_server(app)
     listener = socket.create_server(("127.0.0.1", 0))
 
+    loops = list[asyncio.AbstractEventLoop]()
+
     async def serve() -> None:
+        loops.append(asyncio.get_running_loop())
         try:
             await app.start()
             await server.serve(sockets=[listener])
@@ -55,7 +67,8 @@ def running(config: str, folder: Path, **variables: str) -> Generator[Running, N
         while not server.started:
             assert thread.is_alive(), "the server did not start"
             threading.Event().wait(0.005)
-        yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", folder)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield Running(url, app, loops[0], folder / "junctor.db")
     finally:
         server.should_exit = True
         thread.join(timeout=30)

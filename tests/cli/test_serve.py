@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -16,6 +17,7 @@ import openai
 import pytest
 
 from junctor.settings import read_environment
+from junctor.store.database import Database
 
 CONFIG = """
 [[models]]
@@ -110,6 +112,12 @@ def test_sigterm_lets_an_answer_in_progress_end(tmp_path: Path) -> None:
         server.wait(timeout=20)
 
 
+async def open_and_close(path: Path) -> None:
+    """What a server that starts again does first: bring in what the killed one left in its spool."""
+    async with Database(path):
+        pass
+
+
 def test_what_a_client_has_read_to_its_end_survives_kill_9(tmp_path: Path) -> None:
     """The ledger's row and the decision are on the disk before the last byte of the reply leaves."""
     (tmp_path / "junctor.toml").write_text(CONFIG)
@@ -124,6 +132,7 @@ def test_what_a_client_has_read_to_its_end_survives_kill_9(tmp_path: Path) -> No
             read.append(reply.headers["x-request-id"])
         server.kill()
         server.wait()
+    asyncio.run(open_and_close(tmp_path / "data/junctor.db"))
     with sqlite3.connect(tmp_path / "data/junctor.db") as database:
         rows = database.execute("SELECT request_id, outcome FROM ledger").fetchall()
         decided = database.execute("SELECT request_id FROM decisions").fetchall()

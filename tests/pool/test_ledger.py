@@ -191,16 +191,16 @@ async def test_closing_twice_writes_once(database: Database) -> None:
     assert database.failed == 0
 
 
-async def test_a_cancelled_close_writes_all_the_same(database: Database) -> None:
+async def test_a_cancelled_close_writes_all_the_same(tmp_path: Path) -> None:
     """The client's connection may break at any time."""
-    ledger = make_ledger(database)
-    task = asyncio.create_task(ledger.close(begin(ledger), "client_gone", 499))
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await database.write("DELETE FROM decisions")
-    assert await ledger.find("req_1") is not None
+    async with Database(tmp_path / "x.db", "FULL") as database:
+        ledger = make_ledger(database)
+        task = asyncio.create_task(ledger.close(begin(ledger), "client_gone", 499))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await ledger.find("req_1") is not None
 
 
 async def test_a_report_for_no_open_request_is_logged(
@@ -225,7 +225,7 @@ async def test_a_row_that_cannot_be_written_does_not_cost_the_reply(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The database is locked for longer than anybody waits: the receipt says that it is not durable."""
-    async with Database(tmp_path / "x.db", patience_s=0.05) as database:
+    async with Database(tmp_path / "x.db", "FULL", patience_s=0.05) as database:
         other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         ledger = make_ledger(database)
@@ -243,7 +243,7 @@ async def test_a_slow_disk_holds_a_reply_up_for_so_long_and_no_longer(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The row still arrives, later."""
-    async with Database(tmp_path / "x.db") as database:
+    async with Database(tmp_path / "x.db", "FULL") as database:
         other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         ledger = Ledger(database, lambda: None, durable_wait_s=0.05)
@@ -253,6 +253,19 @@ async def test_a_slow_disk_holds_a_reply_up_for_so_long_and_no_longer(
         other.execute("COMMIT")
         other.close()
         await database.write("DELETE FROM decisions")
+        assert await ledger.find("req_1") is not None
+
+
+async def test_a_locked_database_does_not_hold_a_reply_up(tmp_path: Path) -> None:
+    """The row is in the spool at once, and in the database when the lock is gone."""
+    async with Database(tmp_path / "x.db") as database:
+        other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        ledger = Ledger(database, lambda: None)
+        receipt = await ledger.close(begin(ledger), "ok", 200)
+        assert receipt.durable
+        other.execute("COMMIT")
+        other.close()
         assert await ledger.find("req_1") is not None
 
 

@@ -92,7 +92,7 @@ async def test_wild_text_leaves_a_row(store: LedgerStore, wild: str) -> None:
         asked_model=wild,
         stream=False,
     )
-    await store.add(row)
+    store.add(row)
     found = await store.find("req_1")
     assert found is not None
     assert len(found.asked_model) <= 2000
@@ -115,7 +115,7 @@ async def test_wild_figures_leave_a_row(store: LedgerStore) -> None:
         saved_usd=float("-inf"),
         total_ms=float("inf"),
     )
-    await store.add(row)
+    store.add(row)
     found = await store.find("req_1")
     assert found is not None
     assert (found.input_tokens, found.output_tokens, found.saved_usd) == (2**53, 0, 0.0)

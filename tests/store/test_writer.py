@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from junctor.store.failure import StoreFailed
+from junctor.store.spool import Spool
 from junctor.store.writer import Writer
 
 INSERT = "INSERT INTO rows (id, text) VALUES (:id, :text)"
@@ -27,7 +28,9 @@ class Bench:
         self.other.execute("CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY, text TEXT)")
         self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         loop = asyncio.get_running_loop()
-        self.writer = Writer(self.connection, loop, queue_limit=queue_limit, patience_s=patience_s)
+        self.writer = Writer(
+            self.connection, loop, Spool(path), queue_limit=queue_limit, patience_s=patience_s
+        )
 
     def put(self, number: int, text: str = "") -> asyncio.Future[None]:
         return self.writer.put(INSERT, {"id": number, "text": text})

@@ -216,16 +216,19 @@ class Ledger:
         entry.closed = render_receipt(row)
         self._open.pop(entry.request_id, None)
         written = self._store.add(row)
-        await asyncio.wait((written,), timeout=self._durable_wait_s)
-        if not written.done():
-            log.warning(
-                "the row of %s is not on the disk after %.1f s", entry.request_id, self._durable_wait_s
-            )
-        elif (error := written.exception()) is not None:
-            log.error("the row of %s is lost: %s", entry.request_id, error)
-        else:
+        if written is None or await self._is_durable(written, entry.request_id):
             entry.closed = msgspec.structs.replace(entry.closed, durable=True)
         return entry.closed
+
+    async def _is_durable(self, written: asyncio.Future[None], request_id: str) -> bool:
+        await asyncio.wait((written,), timeout=self._durable_wait_s)
+        if not written.done():
+            log.warning("the row of %s is not on the disk after %.1f s", request_id, self._durable_wait_s)
+            return False
+        if (error := written.exception()) is not None:
+            log.error("the row of %s is lost: %s", request_id, error)
+            return False
+        return True
 
     async def find(self, request_id: str) -> LedgerRow | None:
         """The row of one request; None when there is none."""

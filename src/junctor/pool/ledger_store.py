@@ -81,9 +81,9 @@ class LedgerStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, row: LedgerRow) -> asyncio.Future[None]:
-        """Queue one row; the future is done once it is durable, and fails with `StoreFailed`."""
-        return self._database.write(_INSERT, render_row(row))
+    def add(self, row: LedgerRow) -> asyncio.Future[None] | None:
+        """Add one row. None: it is durable; else the future is done once it is (`Database.append`)."""
+        return self._database.append(_INSERT, render_row(row))
 
     async def find(self, request_id: str) -> LedgerRow | None:
         """One row by its id."""

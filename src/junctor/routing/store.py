@@ -27,8 +27,8 @@ class DecisionStore:
         self._now = now
 
     def save(self, decision: Decision) -> None:
-        """Queue it. The ledger's row comes after it in the same queue: where that row is, the decision is."""
-        self._database.write(
+        """Add it. The ledger's row comes after it in the same queue: where that row is, the decision is."""
+        self._database.append(
             _INSERT,
             {
                 "id": decision.id,

@@ -10,13 +10,15 @@ SQLite in WAL mode through the standard library; docs/adr/0001 says why nothing 
 Rooms write portable SQL with `:named` parameters, so that another engine can stand behind the same two
 methods.
 
-Durability: a row whose `write` has returned survives the death of this process (kill -9 included). With
-`synchronous="FULL"` it also survives a power failure, for one flush of the disk a batch.
+Durability: a row whose `write` is done survives the death of this process (kill -9 included). With
+`synchronous="FULL"` it also survives a power failure, for one flush of the disk a batch. `append` is the way
+of rows that come with every request: through the spool, see there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,12 +28,19 @@ from typing import Any, Literal, Self
 
 from junctor.store.failure import StoreFailed, explain
 from junctor.store.schema import prepare
-from junctor.store.writer import FAULTS, Writer
+from junctor.store.spool import Spool, find_leftovers
+from junctor.store.writer import FAULTS, Writer, replay
+
+log = logging.getLogger(__name__)
 
 Synchronous = Literal["NORMAL", "FULL"]
 "What a committed row survives: the death of the process, or a power failure too."
 
 _READER_BUSY_MS = 5000
+_BARRIER = "SELECT 1"
+"Done when all that was queued before it is."
+_BARRIER_S = 2.0
+"A database that takes nothing for so long is read as it is."
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -72,7 +81,13 @@ class Database:
             if self._reader is None:
                 threads.shutdown()
         self._threads = threads
-        self._writer = Writer(connection, loop, queue_limit=self._queue_limit, patience_s=self._patience_s)
+        self._writer = Writer(
+            connection,
+            loop,
+            Spool(self._path),
+            queue_limit=self._queue_limit,
+            patience_s=self._patience_s,
+        )
         self._writer.start()
 
     async def close(self) -> None:
@@ -106,10 +121,30 @@ class Database:
         assert self._writer is not None, "the database is not open: await open() first"
         return self._writer.put(sql, parameters)
 
+    def append(self, sql: str, parameters: Mapping[str, Any] = _NOTHING) -> asyncio.Future[None] | None:
+        """As `write`, for an INSERT that may be run twice: None when it is safe at once, in the spool.
+
+        Of two rows with the same primary key the first counts. Never raises.
+        """
+        assert self._writer is not None, "the database is not open: await open() first"
+        if self._synchronous == "NORMAL":
+            try:
+                self._writer.append(sql, parameters)
+            except (OSError, ValueError, TypeError, OverflowError) as error:  # or nothing that it can encode
+                log.warning("the spool beside %s takes nothing: %s", self._path, error)
+            else:
+                return None
+        return self._writer.put(sql, parameters)
+
     async def read(self, sql: str, parameters: Mapping[str, Any] = _NOTHING) -> list[dict[str, Any]]:
-        """The rows of one query, as of the last commit, each as column -> value. Raises `StoreFailed`."""
-        if self._threads is None:
+        """The rows of one query, each as column -> value. What was written or appended before is there.
+
+        Raises `StoreFailed`.
+        """
+        if self._threads is None or self._writer is None:
             raise StoreFailed("the database is not open")
+        if self._writer.waiting:
+            await asyncio.wait((self._writer.put(_BARRIER, {}),), timeout=_BARRIER_S)
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, sql, parameters)
 
     @property
@@ -130,9 +165,20 @@ class Database:
     def _prepare(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
         """The reader's and the writer's connection."""
         prepare(self._path)
+        self._replay()
         reader = self._connect()
         reader.execute("PRAGMA query_only = ON")
         return reader, self._connect()
+
+    def _replay(self) -> None:
+        """Give SQLite what a process that died had left in its spool."""
+        for leftover in find_leftovers(self._path):
+            connection = self._connect()
+            try:
+                replay(connection, leftover)
+            finally:
+                connection.close()
+                leftover.close()
 
     def _connect(self) -> sqlite3.Connection:
         # Each connection is used by one thread, but opened or closed by another.

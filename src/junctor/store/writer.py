@@ -1,4 +1,7 @@
-"""The one thread that writes: whatever has queued up is committed in one transaction (group commit)."""
+"""The one thread that writes: whatever has queued up is committed in one transaction (group commit).
+
+What nobody waits for (`append`) is safe in the spool, so the thread lets it pile up for a moment.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from junctor.store.failure import StoreFailed, explain, is_locked
+from junctor.store.spool import Leftover, Spool
 
 log = logging.getLogger(__name__)
 
@@ -23,15 +27,20 @@ _BUSY_MS = 250
 "SQLite itself waits this long for another process's lock; we ask again until patience is over."
 _PAUSE_S = 0.02
 _CLOSING_PATIENCE_S = 5.0
+_LINGER_S = 0.02
+"How long statements in the spool may pile up: each wake-up of the thread takes the interpreter."
 _LOG_EVERY = 1000
 
 
 class Job(NamedTuple):
-    """One statement to write, and the future of whoever asked."""
+    """One statement to write."""
 
     sql: str
     parameters: Mapping[str, Any]
-    future: asyncio.Future[None]
+    future: asyncio.Future[None] | None
+    "Whoever waits for it; None: nobody does, it is in the spool."
+    segment: int = 0
+    "The spool's file that holds it."
 
 
 class Writer:
@@ -45,6 +54,7 @@ class Writer:
         self,
         connection: sqlite3.Connection,
         loop: asyncio.AbstractEventLoop,
+        spool: Spool,
         *,
         queue_limit: int,
         patience_s: float,
@@ -58,6 +68,9 @@ class Writer:
         "Statements that found the queue full or closed."
         self._connection = connection
         self._loop = loop
+        self._spool = spool
+        self._hurry = threading.Event()
+        "Set when somebody waits for a statement."
         self._queue_limit = queue_limit
         self._patience_s = patience_s
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
@@ -78,6 +91,7 @@ class Writer:
         if not self._closing:
             self._closing = True
             self._queue.put(None)
+            self._hurry.set()
 
     def join(self) -> None:
         """Wait for the thread to end. Blocks: not for the event loop's thread."""
@@ -94,7 +108,18 @@ class Writer:
             )
         else:
             self._queue.put(Job(sql, parameters, future))
+            self._hurry.set()
         return future
+
+    def append(self, sql: str, parameters: Mapping[str, Any]) -> None:
+        """Queue one statement that survives our death when this returns.
+
+        Raises `OSError` when the spool cannot take it, or the queue is full: it is not queued then.
+        """
+        if self._closing or self._queue.qsize() >= self._queue_limit:
+            raise OSError("the database takes no more")
+        segment = self._spool.append(sql, parameters)
+        self._queue.put(Job(sql, parameters, None, segment))
 
     def _refuse(self, future: asyncio.Future[None], reason: str) -> None:
         if self.refused % _LOG_EVERY == 0:
@@ -115,11 +140,16 @@ class Writer:
             self._connection.close()
             left = [*batch, *self._drain()]
             self._settle(left, [StoreFailed("the writer has ended") for _ in left])
+            self._spool.close()
 
     def _next_batch(self) -> list[Job]:
         """What is queued, in order; waits for the first. Empty once the queue was closed."""
         first = self._queue.get()
-        return [] if first is None else [first, *self._drain()]
+        if first is None:
+            return []
+        self._hurry.wait(_LINGER_S)
+        self._hurry.clear()
+        return [first, *self._drain()]
 
     def _drain(self) -> list[Job]:
         jobs = list[Job]()
@@ -137,8 +167,15 @@ class Writer:
         self.written += len(faults) - len(failures)
         if failures:
             log.error("%d of %d rows could not be written: %s", len(failures), len(batch), failures[0])
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(_resolve, [job.future for job in batch], faults)
+        for job, fault in zip(batch, faults, strict=True):
+            if fault and job.segment:
+                self._spool.keep(job.segment)
+        if batch:
+            self._spool.release(max(job.segment for job in batch))
+        waiting = [(job.future, fault) for job, fault in zip(batch, faults, strict=True) if job.future]
+        if waiting:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(_resolve, waiting)
 
     def _commit(self, batch: Sequence[Job]) -> list[StoreFailed | None]:
         """Commit a batch in one transaction; if that cannot be, each statement in its own."""
@@ -178,14 +215,33 @@ def _execute(connection: sqlite3.Connection, job: Job) -> StoreFailed | None:
     return None
 
 
+def replay(connection: sqlite3.Connection, leftover: Leftover) -> None:
+    """Run the statements of a process that died, then delete its file. What SQLite has already is skipped.
+
+    Raises what SQLite raises; the file stays then.
+    """
+    rows = 0
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for sql, parameters in leftover.statements():
+            with suppress(sqlite3.IntegrityError):
+                rows += connection.execute(sql, parameters).rowcount
+        connection.execute("COMMIT")
+    except BaseException:
+        _roll_back(connection)
+        raise
+    leftover.delete()
+    log.info("%d rows were brought in from %s", rows, leftover.path.name)
+
+
 def _roll_back(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
         with suppress(sqlite3.Error):  # SQLite rolls back by itself when it cannot be told to
             connection.execute("ROLLBACK")
 
 
-def _resolve(futures: Sequence[asyncio.Future[None]], faults: Sequence[StoreFailed | None]) -> None:
-    for future, fault in zip(futures, faults, strict=True):
+def _resolve(waiting: Sequence[tuple[asyncio.Future[None], StoreFailed | None]]) -> None:
+    for future, fault in waiting:
         if fault is not None:
             _fail(future, fault)
         elif not future.done():
