@@ -1,0 +1,108 @@
+"""What all connections of one server share: limits, the application, one timer, the wording of refusals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Protocol
+
+import msgspec
+
+from junctor.chat import JunctorError, Overloaded
+from junctor.gateway.exchange import Exchange, render_reply
+from junctor.gateway.head import HeadReader
+from junctor.gateway.receive import ASGIApp
+from junctor.gateway.shed import Shedder
+
+RenderRefusal = Callable[[JunctorError, str], tuple[str, bytes]]
+"Content type and body of an error, in the envelope that its path promises."
+
+
+class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How long callers may take, and how much. Seconds and bytes."""
+
+    head_timeout_s: float = 10.0
+    "For the request line and the headers."
+    body_timeout_s: float = 30.0
+    "For the body; the application may be stricter, and words it better, so we leave it a second more."
+    send_timeout_s: float = 60.0
+    "How long a client may take nothing of a reply."
+    idle_timeout_s: float = 75.0
+    "Between two requests on one connection."
+    max_body_bytes: int = 32 * 1024 * 1024
+    max_connections: int = 10_000
+
+
+class Watched(Protocol):
+    """A connection."""
+
+    deadline: float
+    "When to call `expire`, loop time."
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        ...
+
+
+class Front:
+    """Shared by all connections of one server."""
+
+    def __init__(
+        self, app: ASGIApp, limits: HttpLimits, shedder: Shedder, render_refusal: RenderRefusal
+    ) -> None:
+        self.app = app
+        self.limits = limits
+        self.shedder = shedder
+        self.heads = HeadReader()
+        self.connections = set[Watched]()
+        self.tasks = set[asyncio.Task[None]]()
+        self.draining = False
+        "Whether the server ends: replies close their connections."
+        self.refused = Counter[str]()
+        "Requests and connections that the application never saw or could not end, by the error's code."
+        self.date_field = _render_date()
+        "`date: ...`, with its CR LF."
+        self._render_refusal = render_refusal
+        self._timer: asyncio.TimerHandle | None = None
+        shortest = min(limits.head_timeout_s, limits.body_timeout_s, limits.send_timeout_s)
+        self._period_s = min(1.0, shortest / 4)
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look after the deadlines from now on, until `unwatch`."""
+        self.date_field = _render_date()
+        now = loop.time()
+        for connection in [it for it in self.connections if it.deadline <= now]:
+            connection.expire()
+        self._timer = loop.call_later(self._period_s, self.watch, loop)
+
+    def unwatch(self) -> None:
+        """Look after them no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def run(self, exchange: Exchange, loop: asyncio.AbstractEventLoop) -> None:
+        """Have a request answered."""
+        exchange.task = loop.create_task(exchange.run(self.app))
+        self.tasks.add(exchange.task)
+
+    def forget(self, exchange: Exchange) -> None:
+        """It has been answered, or never will be."""
+        self.shedder.release()
+        if exchange.task is not None:
+            self.tasks.discard(exchange.task)
+            exchange.task = None
+
+    def render_refusal(self, error: JunctorError, path: str, *, closes: bool) -> bytes:
+        """A whole reply."""
+        self.refused[error.code] += 1
+        content_type, body = self._render_refusal(error, path)
+        headers = [(b"content-type", content_type.encode("ascii"))]
+        if isinstance(error, Overloaded):
+            headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
+        return render_reply(error.status, self.date_field, headers, body, closes=closes)
+
+
+def _render_date() -> bytes:
+    return f"date: {formatdate(usegmt=True)}\r\n".encode("ascii")

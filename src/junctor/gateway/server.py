@@ -1,0 +1,111 @@
+"""uvicorn's server as we run it: our own protocol, our own signals, and an end that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from junctor.gateway.front import Front
+from junctor.gateway.http import Connection
+from junctor.gateway.shed import LagMeter
+
+LAST_WORDS_S = 5.0
+"How long requests that were cut at the end of the grace period may take to write their rows."
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn, whose signals are ours: its own handling would end the process before the rows are written.
+
+    The end: `on_drain` is called at once, so that `/readyz` says no; for `drain_s` all goes on, so that load
+    balancers see it; then nothing new is accepted, idle connections are closed, and answers in progress have
+    the grace period.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        front: Front,
+        *,
+        drain_s: float = 0.0,
+        on_drain: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(config)
+        self._front = front
+        self._drain_s = drain_s
+        self._on_drain = on_drain
+        self._lag = LagMeter(front.shedder.note)
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave them alone."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        loop = asyncio.get_running_loop()
+        self.server_state.connections = self._front.connections  # pyright: ignore[reportAttributeAccessIssue]
+        self.server_state.tasks = self._front.tasks
+        self._front.watch(loop)
+        self._lag.start(loop)
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the door, and wait for those inside."""
+        self._drain()
+        await super().shutdown(sockets)
+        self._lag.stop()
+        self._front.unwatch()
+
+    async def run_until_signalled(self, listener: socket.socket) -> None:
+        """Serve until SIGTERM or SIGINT; a second one does not wait for answers in progress."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        await self.serve(sockets=[listener])
+        # Cancelled at the end of the grace period, they still have their rows to write.
+        if cancelled := set(self.server_state.tasks):
+            await asyncio.wait(cancelled, timeout=LAST_WORDS_S)
+
+    def stop(self) -> None:
+        """End in good order; called once more: at once."""
+        if self._front.draining:
+            self.force_exit = self.should_exit = True
+            return
+        self._drain()
+        asyncio.get_running_loop().call_later(self._drain_s, setattr, self, "should_exit", True)
+
+    def _drain(self) -> None:
+        if not self._front.draining:
+            self._front.draining = True
+            self._on_drain()
+
+
+def http_server(
+    front: Front,
+    *,
+    grace_s: float = 30.0,
+    drain_s: float = 0.0,
+    on_drain: Callable[[], None] = lambda: None,
+) -> HttpServer:
+    """A server that listens on whatever socket it is given."""
+
+    def connect(_loop: asyncio.AbstractEventLoop | None = None, **_: Any) -> Connection:
+        return Connection(front, _loop or asyncio.get_running_loop())
+
+    config = uvicorn.Config(
+        front.app,  # pyright: ignore[reportArgumentType] - its ASGI types are narrower than ASGI
+        http=connect,  # pyright: ignore[reportArgumentType] - it makes a protocol, as the class would
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=max(1, round(grace_s)),
+    )
+    return HttpServer(config, front, drain_s=drain_s, on_drain=on_drain)
