@@ -71,6 +71,7 @@ class Writer:
         self._spool = spool
         self._hurry = threading.Event()
         "Set when somebody waits for a statement."
+        self._taken = 0
         self._queue_limit = queue_limit
         self._patience_s = patience_s
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
@@ -79,8 +80,8 @@ class Writer:
 
     @property
     def waiting(self) -> int:
-        """Statements in the queue."""
-        return self._queue.qsize()
+        """Statements that were taken and are not settled yet."""
+        return self._taken - self.written - self.failed
 
     def start(self) -> None:
         """Start the thread."""
@@ -102,11 +103,12 @@ class Writer:
         future = self._loop.create_future()
         if self._closing:
             self._refuse(future, "the database is closed: nothing more can be written")
-        elif self._queue.qsize() >= self._queue_limit:
+        elif self.waiting >= self._queue_limit:
             self._refuse(
                 future, f"{self._queue_limit} rows wait to be written: the disk is too slow or stuck"
             )
         else:
+            self._taken += 1
             self._queue.put(Job(sql, parameters, future))
             self._hurry.set()
         return future
@@ -116,9 +118,10 @@ class Writer:
 
         Raises `OSError` when the spool cannot take it, or the queue is full: it is not queued then.
         """
-        if self._closing or self._queue.qsize() >= self._queue_limit:
+        if self._closing or self.waiting >= self._queue_limit:
             raise OSError("the database takes no more")
         segment = self._spool.append(sql, parameters)
+        self._taken += 1
         self._queue.put(Job(sql, parameters, None, segment))
 
     def _refuse(self, future: asyncio.Future[None], reason: str) -> None:
