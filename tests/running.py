@@ -12,7 +12,6 @@ from pathlib import Path
 import uvloop
 
 from junctor.app import Junctor
-from junctor.cli.serve import http_server
 from junctor.settings import Environment, parse_settings
 
 
@@ -44,7 +43,7 @@ def running(config: str, folder: Path, **variables: str) -> Generator[Running, N
     """Serve a configuration until the block ends."""
     folder.mkdir(parents=True, exist_ok=True)
     app = Junctor(parse_settings(config, folder / "junctor.toml"), environment(folder, **variables))
-    server = http_server(app)
+    server = app.build_server()
     listener = socket.create_server(("127.0.0.1", 0))
 
     loops = list[asyncio.AbstractEventLoop]()

@@ -27,11 +27,14 @@ from junctor.gateway import models_api
 from junctor.gateway.admit import CallerKey, Doorkeeper
 from junctor.gateway.chat import MODEL_IN_URL, ChatEndpoint, Desk
 from junctor.gateway.dialect import DIALECTS, canonical_path, render_refusal
+from junctor.gateway.front import Front, HttpLimits
 from junctor.gateway.idempotency import Idempotency
 from junctor.gateway.idempotency_store import ReplyStore
 from junctor.gateway.metrics import Metrics
 from junctor.gateway.receive import Receive, Scope, Send, read_headers
 from junctor.gateway.reply import Reply
+from junctor.gateway.server import HttpServer, http_server
+from junctor.gateway.shed import Shedder
 from junctor.gateway.vigil import Vigil
 from junctor.pool.ledger import Ledger
 from junctor.pool.metered import Metered
@@ -47,6 +50,8 @@ from junctor.store.ids import new_id
 
 log = logging.getLogger(__name__)
 
+_QUOTED_CHARACTERS = 200
+"Of a path in an error."
 ARTEFACT = resources.files("junctor.routing") / "artefact" / "router.msgpack"
 "What the router was trained to; `lab/train_router.py` writes it."
 
@@ -70,6 +75,7 @@ class Junctor:
         self._endpoints: dict[str, ChatEndpoint] = {}
         "By path; empty until `start`."
         self._rest: ExceptionMiddleware | None = None
+        self._draining = False
 
     async def start(self) -> None:
         """Open the database, build the pool, start the local engines (which load on their own).
@@ -100,6 +106,26 @@ class Junctor:
         self._idempotency.stop()
         await self._transport.close()
         await self._database.close()
+
+    def build_server(self) -> HttpServer:
+        """What listens for callers, as `[server]` says."""
+        server = self._settings.server
+        limits = HttpLimits(
+            head_timeout_s=server.head_timeout_s,
+            body_timeout_s=server.body_timeout_s,
+            send_timeout_s=server.send_timeout_s,
+            idle_timeout_s=server.idle_timeout_s,
+            max_body_bytes=server.max_body_bytes,
+            max_connections=server.max_connections,
+        )
+        front = Front(
+            self, limits, Shedder(server.max_in_flight), lambda error, path: render_refusal(error, path, "")
+        )
+        self._metrics.watch_front(front)
+        return http_server(front, grace_s=server.grace_s, drain_s=server.drain_s, on_drain=self._drain)
+
+    def _drain(self) -> None:
+        self._draining = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Chats go straight to their endpoint, past every framework."""
@@ -179,7 +205,7 @@ class Junctor:
     def _readiness(self) -> dict[str, str]:
         assert self._builder is not None
         engines = {f"model {name}": engine.status.state for name, engine in self._builder.engines.items()}
-        return {"store": "ok", **engines}
+        return {"server": "draining" if self._draining else "ok", "store": "ok", **engines}
 
 
 def with_fallbacks(members: list[Member], tried: dict[str, Model]) -> dict[str, Model]:
@@ -205,7 +231,7 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 async def _answer_starlettes_error(request: Request, error: Exception) -> Response:
     """Starlette's own 404 and 405, in the envelope that their path promises."""
     assert isinstance(error, HTTPException)
-    path = request.url.path
+    path = request.scope["path"][:_QUOTED_CHARACTERS]
     if error.status_code == WrongMethod.status:
         return await _answer_error(request, WrongMethod(f"{path} does not take {request.method}"))
     return await _answer_error(

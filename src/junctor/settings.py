@@ -36,12 +36,22 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     "TCP port; 0 takes a free one."
     max_body_bytes: int = 32 * 1024 * 1024
     "A larger request body is refused with 413 before it is read."
+    head_timeout_s: float = 10.0
+    "A request line and headers that take longer to arrive are refused with 408, seconds."
     body_timeout_s: float = 30.0
     "A request body that takes longer to arrive is refused with 408, seconds."
     send_timeout_s: float = 60.0
     "A client that takes nothing of its answer for so long counts as gone, seconds."
     keepalive_s: float = 10.0
     "A stream that says nothing for so long gets a comment, lest somebody on its way drops it, seconds."
+    idle_timeout_s: float = 75.0
+    "A connection without a request is closed after so long, seconds. A proxy in front should have less."
+    max_connections: int = 10_000
+    "Connections at once, at most half of the open files that the system allows; those beyond get 503."
+    max_in_flight: int = 2_000
+    "Requests at once; those beyond get 503 with `Retry-After` before any work is done for them."
+    drain_s: float = 0.0
+    "How long to go on after SIGTERM with `/readyz` at 503, so that load balancers leave first, seconds."
     grace_s: float = 30.0
     "How long answers in progress may go on after SIGTERM, seconds; at least 1."
 
@@ -276,10 +286,16 @@ def _check_ranges(settings: Settings) -> Iterator[tuple[str, str]]:
         "local.parallel": settings.local.parallel,
         "server.send_timeout_s": settings.server.send_timeout_s,
         "server.grace_s": settings.server.grace_s,
+        "server.head_timeout_s": settings.server.head_timeout_s,
+        "server.idle_timeout_s": settings.server.idle_timeout_s,
+        "server.max_connections": settings.server.max_connections,
+        "server.max_in_flight": settings.server.max_in_flight,
         "server.keepalive_s": settings.server.keepalive_s,
     }
     if not 0 <= settings.local.usd_per_hour < inf:
         yield "local.usd_per_hour", "must be 0 or more"
+    if not 0 <= settings.server.drain_s < inf:
+        yield "server.drain_s", "must be 0 or more"
     if settings.local.threads < 0:
         yield "local.threads", "must be 0 or more"
     positive |= {

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
-import uvicorn
 import uvloop
 
 from junctor.app import Junctor
@@ -22,10 +18,6 @@ from junctor.gateway.admit import is_loopback
 from junctor.pool.catalog import PROVIDERS
 from junctor.settings import Environment, Settings, read_environment
 from junctor.settings_check import SettingsError
-
-LAST_WORDS_S = 5.0
-"How long requests that were cut at the end of the grace period may take to write their rows."
-
 
 _OPEN_DOOR = (
     "server.host: {host} can be reached from other machines, and no API key is configured; "
@@ -63,44 +55,6 @@ def serve(
             runner.run(_run(listener, settings, environment))
 
 
-class HttpServer(uvicorn.Server):
-    """uvicorn, whose signals are ours: its own handling would end the process before the rows are written."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Leave them alone."""
-        yield
-
-    async def run_until_signalled(self, listener: socket.socket) -> None:
-        """Serve until SIGTERM or SIGINT; a second one does not wait for answers in progress."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled)
-        await self.serve(sockets=[listener])
-        # Cancelled at the end of the grace period, they still have their rows to write.
-        if cancelled := set(self.server_state.tasks):
-            await asyncio.wait(cancelled, timeout=LAST_WORDS_S)
-
-    def _signalled(self) -> None:
-        self.force_exit = self.should_exit
-        self.should_exit = True
-
-
-def http_server(app: Junctor, grace_s: float = 30.0) -> HttpServer:
-    """uvicorn as we run it: httptools, no access log (the ledger is one), no banner."""
-    config = uvicorn.Config(
-        app,  # pyright: ignore[reportArgumentType] - its ASGI types are narrower than ASGI
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=max(1, round(grace_s)),
-    )
-    return HttpServer(config)
-
-
 async def _run(listener: socket.socket, settings: Settings, environment: Environment) -> None:
     app = Junctor(settings, environment)
     try:
@@ -108,7 +62,7 @@ async def _run(listener: socket.socket, settings: Settings, environment: Environ
         _greet(listener, settings, environment)
         if not app.models:
             errors.print(_EMPTY_POOL, soft_wrap=True, markup=False)
-        await http_server(app, settings.server.grace_s).run_until_signalled(listener)
+        await app.build_server().run_until_signalled(listener)
     finally:
         await app.stop()
 

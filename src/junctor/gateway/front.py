@@ -54,6 +54,7 @@ class Front:
     ) -> None:
         self.app = app
         self.limits = limits
+        self.max_connections = limits.max_connections
         self.shedder = shedder
         self.heads = HeadReader()
         self.connections = set[Watched]()

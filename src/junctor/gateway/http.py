@@ -71,7 +71,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A caller has connected."""
         self.pipe = Pipe(cast("asyncio.Transport", transport))
-        if len(self._front.connections) >= self._limits.max_connections:
+        if len(self._front.connections) >= self._front.max_connections:
             refusal = Overloaded("this server has as many connections as it takes", retry_after_s=1)
             self.pipe.write(self._front.render_refusal(refusal, "", closes=True))
             self.pipe.close()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from junctor.gateway.front import Front
 from junctor.pool.ledger import Receipt
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -57,6 +58,17 @@ class Metrics:
         lost.set_function(failed)
         queued = Gauge("junctor_rows_waiting", "Rows that wait to be written.", registry=self._registry)
         queued.set_function(waiting)
+
+    def watch_front(self, front: Front) -> None:
+        """Connections, load, and what was refused before it was a request: read at each scrape."""
+        figures: tuple[tuple[str, str, Callable[[], float]], ...] = (
+            ("connections", "Open connections of callers.", lambda: len(front.connections)),
+            ("loop_lag_seconds", "The queue that stays in the event loop.", lambda: front.shedder.lag_s),
+            ("requests_shed", "Requests turned away by load shedding.", lambda: front.shedder.shed),
+            ("requests_refused", "Requests refused as HTTP, too slow or shed.", front.refused.total),
+        )
+        for name, what, figure in figures:
+            Gauge(f"junctor_{name}", what, registry=self._registry).set_function(figure)
 
     def observe(self, receipt: Receipt, *, route: str, outcome: str) -> None:
         """Count a request that has ended."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
@@ -51,6 +53,7 @@ class HttpServer(uvicorn.Server):
         loop = asyncio.get_running_loop()
         self.server_state.connections = self._front.connections  # pyright: ignore[reportAttributeAccessIssue]
         self.server_state.tasks = self._front.tasks
+        self._front.max_connections = min(self._front.max_connections, _raise_file_limit() // 2)
         self._front.watch(loop)
         self._lag.start(loop)
         await super().startup(sockets)
@@ -84,6 +87,17 @@ class HttpServer(uvicorn.Server):
         if not self._front.draining:
             self._front.draining = True
             self._on_drain()
+
+
+def _raise_file_limit() -> int:
+    """As many open files as the system lets us have: the usual 1024 is meant for programs that use `select`.
+
+    A caller's connection often has an upstream's beside it, so half of them can be connections of callers.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else sys.maxsize
 
 
 def http_server(
