@@ -4,6 +4,8 @@
     |- BadRequest              400   the caller can mend it
     |  |- AuthenticationFailed 401   no key, or a wrong one
     |  |- UnknownModel         404   no model of that name in the pool
+    |  |- UnknownResponse      404   no stored response of that id, or it is another caller's
+    |  |- UnknownPreviousResponse 404 the response to go on from is not there
     |  |- UnknownRoute         404   no such path
     |  |- WrongMethod          405   the path exists, the method does not
     |  |- MalformedRequest     400   not HTTP/1.1 as we read it
@@ -81,6 +83,20 @@ class UnknownModel(BadRequest):
 
     status = 404
     code = "model_not_found"
+
+
+class UnknownResponse(BadRequest):
+    """No response of that id is stored for this caller."""
+
+    status = 404
+    code = "response_not_found"
+
+
+class UnknownPreviousResponse(BadRequest):
+    """The response that the request goes on from is not stored for this caller."""
+
+    status = 404
+    code = "previous_response_not_found"
 
 
 class UnknownRoute(BadRequest):

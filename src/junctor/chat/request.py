@@ -65,6 +65,12 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     body: msgspec.Raw | None = None
     """The caller's whole body in the dialect that `relay` names, where that is not `openai_chat`: an upstream
     of the dialect takes it as it is, but for `model`. The other fields say the same in our form."""
+    refused_elsewhere: tuple[str, ...] = ()
+    """What `body` asks for that only its own dialect can give, such as `tools[1] (web_search)`: upstreams of
+    other dialects refuse the request."""
+    lost_elsewhere: tuple[str, ...] = ()
+    """What of `body` the other fields do not say, though the answer may differ without it: upstreams of other
+    dialects name it in `Started.left_out`."""
     headers: dict[str, str] = {}
     "Headers of the caller's that belong to `body` (`anthropic-beta`): for an upstream of the same dialect."
     constraints: Constraints = Constraints()
