@@ -95,7 +95,7 @@ class ChatEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Whatever happens: one reply (if there is somebody to read it) and one row."""
         visit = Visit(new_id("req_"), send, self._dialect.keepalive)
-        self._desk.metrics.in_flight.inc()
+        self._desk.metrics.in_flight += 1
         try:
             await self._serve(visit, scope, receive)
         except JunctorError as error:
@@ -114,7 +114,7 @@ class ChatEndpoint:
             if visit.turn is not None:
                 visit.turn.end()
             self._desk.vigil.forget(visit)
-            self._desk.metrics.in_flight.dec()
+            self._desk.metrics.in_flight -= 1
 
     async def _serve(self, visit: Visit, scope: Scope, receive: Receive) -> None:
         if scope["method"] != "POST":
