@@ -27,7 +27,7 @@ from junctor.chat import (
     WrongMethod,
 )
 from junctor.gateway.admit import Doorkeeper
-from junctor.gateway.dialect import Call, CallerDialect
+from junctor.gateway.dialect import Call, CallerDialect, Renderer
 from junctor.gateway.idempotency import (
     KEY_HEADER,
     REPLAYED,
@@ -38,6 +38,7 @@ from junctor.gateway.idempotency import (
     slot_of,
 )
 from junctor.gateway.idempotency_store import KeptReply
+from junctor.gateway.memory import Memory, NoMemory
 from junctor.gateway.metrics import Metrics
 from junctor.gateway.receipt import (
     render_estimate,
@@ -70,6 +71,8 @@ MODEL_IN_URL = "junctor.model"
 _CLIENT_CLOSED_REQUEST = 499
 "nginx's status for a client that left: nobody receives it, it stands in the ledger."
 
+_NO_MEMORY = NoMemory()
+
 
 class Desk(msgspec.Struct, frozen=True, kw_only=True):
     """What the endpoints of all dialects share."""
@@ -83,6 +86,8 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int
     body_timeout_s: float
     send_timeout_s: float
+    memories: Mapping[str, Memory] = {}
+    "What the endpoints of some paths remember of earlier requests."
 
 
 class ChatEndpoint:
@@ -91,6 +96,7 @@ class ChatEndpoint:
     def __init__(self, dialect: CallerDialect, desk: Desk) -> None:
         self._dialect = dialect
         self._desk = desk
+        self._memory: Memory = desk.memories.get(dialect.path, _NO_MEMORY)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Whatever happens: one reply (if there is somebody to read it) and one row."""
@@ -160,14 +166,16 @@ class ChatEndpoint:
 
     async def _answer(self, visit: Visit, call: Call) -> None:
         """Ask the pool, send what comes as it comes, and the end once the row is durable."""
+        call = await self._memory.recall(call)
         request, reply = call.request, visit.reply
-        renderer = self._dialect.renderer(call)
+        renderer = visit.renderer = self._dialect.renderer(call)
         async with aclosing(find(self._desk.pool, request.model).answer(request)) as events:
             async for event in events:
                 visit.see(event)
                 for piece in renderer.render(event):
                     await reply.piece(piece)
         last = renderer.end()
+        await self._memory.keep(call, renderer)
         visit.receipt = await self._close(visit, OK, 200)
         if request.stream:
             await reply.end(render_receipt_comment(visit.receipt) + last)
@@ -181,11 +189,17 @@ class ChatEndpoint:
         receipt = await self._close(visit, type(error).code, 200 if begun else error.status)
         async with give_up_after(self._desk.send_timeout_s):
             if begun:
-                await visit.reply.end(self._dialect.render_error_event(error, request_id))
+                await visit.reply.end(self._render_cut(visit, error))
             else:
                 body = self._dialect.render_error(error, request_id)
                 who = render_who(receipt.model, receipt.decision_id)
                 await visit.reply.error(error, "application/json", body, who)
+
+    def _render_cut(self, visit: Visit, error: JunctorError) -> bytes:
+        """The end of a stream that cannot go on."""
+        if self._dialect.fail is not None and visit.renderer is not None:
+            return self._dialect.fail(visit.renderer, error)
+        return self._dialect.render_error_event(error, visit.request_id)
 
     def _open(self, visit: Visit, request: ChatRequest | None) -> Entry:
         return self._desk.ledger.open(
@@ -216,6 +230,8 @@ class Visit:
         self.caller = ""
         self.streams = False
         self.presence: Presence | None = None
+        self.renderer: Renderer | None = None
+        "Once the pool is asked."
         self.entry: Entry | None = None
         self.turn: Turn | None = None
         "At its `Idempotency-Key`, where it has one and nobody has answered it before."

@@ -9,9 +9,11 @@ from typing import Any, Protocol
 import msgspec
 
 from junctor.chat import ChatRequest, Event, JunctorError
+from junctor.wire import responses_reply, responses_request
 from junctor.wire.openai_reply import ChatRenderer, render_error, render_error_event
 from junctor.wire.openai_request import parse_request
 from junctor.wire.problem import render_problem
+from junctor.wire.responses_reply import ResponsesRenderer
 from junctor.wire.sse import KEEPALIVE
 
 
@@ -62,6 +64,8 @@ class CallerDialect(msgspec.Struct, frozen=True, kw_only=True):
     "An error after the first text: one server-sent event, or several, that end the stream."
     keepalive: bytes
     "What a stream that is silent for long is sent; its clients skip it."
+    fail: Callable[[Any, JunctorError], bytes] | None = None
+    "Instead of `render_error_event`, where the end of a stream that is cut depends on what came before it."
 
 
 OPENAI_CHAT = CallerDialect(
@@ -74,7 +78,18 @@ OPENAI_CHAT = CallerDialect(
     keepalive=KEEPALIVE,
 )
 
-DIALECTS = {dialect.path: dialect for dialect in (OPENAI_CHAT,)}
+OPENAI_RESPONSES = CallerDialect(
+    path="/v1/responses",
+    what="Answers as OpenAI's Responses API does, streamed or whole, stored or not.",
+    parse=responses_request.parse_request,
+    renderer=ResponsesRenderer,
+    render_error=lambda error, _: render_error(error),
+    render_error_event=lambda error, _: responses_reply.render_error_event(error),
+    keepalive=KEEPALIVE,
+    fail=ResponsesRenderer.fail,
+)
+
+DIALECTS = {dialect.path: dialect for dialect in (OPENAI_CHAT, OPENAI_RESPONSES)}
 "By path."
 
 _AZURE = re.compile(r"/openai/deployments/(.+?)(/(?:chat/completions|embeddings))")
@@ -87,8 +102,8 @@ def canonical_path(path: str) -> tuple[str, str]:
     """
     if path.startswith("/openai/v1/"):
         return path.removeprefix("/openai"), ""
-    if path == "/openai/responses":
-        return "/v1/responses", ""
+    if path == "/openai/responses" or path.startswith("/openai/responses/"):
+        return f"/v1/{path.removeprefix('/openai/')}", ""
     if match := _AZURE.fullmatch(path):
         return f"/v1{match[2]}", match[1]
     return path, ""
