@@ -160,3 +160,16 @@ def test_a_key_written_where_its_name_belongs_is_not_repeated() -> None:
     problems = problems_of('[[models]]\nname = "a"\nprovider = "openai"\napi_key_env = "sk-proj-SECRET"')
     assert "name of an environment variable" in problems[0]
     assert "SECRET" not in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "at"),
+    [
+        ("[retries]\nshare = 1.5", "retries.share"),
+        ("[hedging]\nshare = -0.1", "hedging.share"),
+        ("[ejection]\nfailures = 0", "ejection.failures"),
+        ("[ejection]\nmax_s = 0", "ejection.max_s"),
+    ],
+)
+def test_what_keeps_an_outage_small_has_sensible_limits(line: str, at: str) -> None:
+    assert [problem for problem in problems_of(line) if at in problem]

@@ -2,7 +2,7 @@
 
 The pool is built from the inside out; for each model of the settings:
 
-    upstream  ->  Metered (counts each call)  ->  Resilient (tries again)  ->  Fallback (asks another)
+    upstream  ->  Metered (counts each call)  ->  Resilient (tries again, asks another)
 
 and beside them stands `auto`, the router over all of them.
 """
@@ -36,9 +36,11 @@ from junctor.gateway.reply import Reply
 from junctor.gateway.server import HttpServer, http_server
 from junctor.gateway.shed import Shedder
 from junctor.gateway.vigil import Vigil
+from junctor.pool.choice import Policy
 from junctor.pool.ledger import Ledger
 from junctor.pool.metered import Metered
-from junctor.pool.resilient import Fallback, Resilient
+from junctor.pool.outlier import Ejection
+from junctor.pool.resilient import Resilience, Resilient
 from junctor.pool.transport import Transport
 from junctor.routing import api as routing_api
 from junctor.routing.predictor import Predictor, parse_artefact
@@ -68,6 +70,7 @@ class Junctor:
         self._metrics.watch_store(lambda: self._database.failed, lambda: self._database.waiting)
         self._idempotency = Idempotency(ReplyStore(self._database))
         self._transport = Transport()
+        self._resilience = Resilience(_policy(settings))
         self._builder: Builder | None = None
         self._strongest: ModelCard | None = None
         self.models: tuple[str, ...] = ()
@@ -87,11 +90,14 @@ class Junctor:
         )
         ledger = Ledger(self._database, strongest=lambda: self._strongest)
         self._builder = Builder(self._settings, self._environment, self._transport)
-        tried = self._build_tried(members, ledger)
-        self.models = tuple(tried)
-        router = self._build_router(tried)
+        metered = self._build_metered(members, ledger)
+        self.models = tuple(metered)
+        router = self._build_router(metered)
         self._strongest = router.strongest
-        pool: dict[str, Model] = {**with_fallbacks(members, tried), router.card.name: router}
+        pool: dict[str, Model] = {
+            **with_fallbacks(members, metered, self._resilience),
+            router.card.name: router,
+        }
         desk = self._build_desk(pool, ledger)
         self._endpoints = {path: ChatEndpoint(dialect, desk) for path, dialect in DIALECTS.items()}
         self._rest = self._build_rest(pool, ledger)
@@ -168,23 +174,20 @@ class Junctor:
             send_timeout_s=server.send_timeout_s,
         )
 
-    def _build_tried(self, members: list[Member], ledger: Ledger) -> dict[str, Model]:
-        """Each member with its retries and its meter, and nothing behind it: what the router chooses from."""
+    def _build_metered(self, members: list[Member], ledger: Ledger) -> dict[str, Model]:
+        """Each member with its meter, and nothing around it: what the router chooses from."""
         assert self._builder is not None
-        attempts = self._settings.retries.attempts
-        return {
-            member.card.name: Resilient(Metered(self._builder.build(member), ledger.report), attempts)
-            for member in members
-        }
+        return {member.card.name: Metered(self._builder.build(member), ledger.report) for member in members}
 
-    def _build_router(self, tried: dict[str, Model]) -> Router:
+    def _build_router(self, metered: dict[str, Model]) -> Router:
         return Router(
-            tried,
+            metered,
             Predictor(parse_artefact(ARTEFACT.read_bytes())),
             mode=self._settings.routing.mode,
             floor=self._settings.routing.quality,
             save_decision=DecisionStore(self._database).save,
             new_id=lambda: new_id("dec_"),
+            resilience=self._resilience,
         )
 
     def _build_rest(self, pool: dict[str, Model], ledger: Ledger) -> ExceptionMiddleware:
@@ -208,7 +211,9 @@ class Junctor:
         return {"server": "draining" if self._draining else "ok", "store": "ok", **engines}
 
 
-def with_fallbacks(members: list[Member], tried: dict[str, Model]) -> dict[str, Model]:
+def with_fallbacks(
+    members: list[Member], metered: dict[str, Model], resilience: Resilience
+) -> dict[str, Model]:
     """What answers a caller who names a member: it, then its fallbacks.
 
     The router does not choose from these: a fallback knows nothing of the limits of a request.
@@ -216,9 +221,22 @@ def with_fallbacks(members: list[Member], tried: dict[str, Model]) -> dict[str, 
     models: dict[str, Model] = {}
     for member in members:
         names = dict.fromkeys([member.card.name, *member.settings.fallbacks])
-        chain = [tried[name] for name in names]
-        models[member.card.name] = Fallback(chain) if len(chain) > 1 else chain[0]
+        models[member.card.name] = Resilient([metered[name] for name in names], resilience)
     return models
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        attempts=settings.retries.attempts,
+        retry_share=settings.retries.share,
+        hedge_share=settings.hedging.share if settings.hedging.enabled else 0.0,
+        total_s=settings.timeouts.total_s,
+        ejection=Ejection(
+            failures=settings.ejection.failures,
+            base_s=settings.ejection.base_s,
+            max_s=settings.ejection.max_s,
+        ),
+    )
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

@@ -135,7 +135,7 @@ class TimeoutSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     idle_s: float = 30.0
     "Between two pieces of a streamed answer."
     total_s: float = 600.0
-    "For the whole answer."
+    "For the whole answer, all tries and fallbacks included. A local model that is asked first has its own."
 
 
 class RetrySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -143,6 +143,29 @@ class RetrySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     attempts: int = 3
     "Tries at most, the first one included."
+    share: float = 0.2
+    """Retries at most, as a share of the requests of the last 10 s, so that an outage does not multiply the
+    load; three in 10 s are always granted. 0: none."""
+
+
+class EjectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[ejection]`: when a model that fails, or has become slow, is set aside. The last one never is."""
+
+    failures: int = 5
+    "Failed calls in a row, or first texts in a row that came late (five times the model's own p95)."
+    base_s: float = 30.0
+    "For how long, seconds: the first time; the n-th time n times as long. Then one request probes it."
+    max_s: float = 300.0
+    "For how long at most, seconds; also where an upstream asks for a longer pause."
+
+
+class HedgingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[hedging]`: when a first text is later than 19 of 20, ask the next candidate too; the first wins."""
+
+    enabled: bool = False
+    "Off: the second answer costs money, and the next candidate may be dearer."
+    share: float = 0.07
+    "Such extra calls at most, as a share of the requests."
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -178,6 +201,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     routing: RoutingSettings = RoutingSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     retries: RetrySettings = RetrySettings()
+    ejection: EjectionSettings = EjectionSettings()
+    hedging: HedgingSettings = HedgingSettings()
     store: StoreSettings = StoreSettings()
     local: LocalSettings = LocalSettings()
 
@@ -282,6 +307,9 @@ def _check_ranges(settings: Settings) -> Iterator[tuple[str, str]]:
         "server.max_body_bytes": settings.server.max_body_bytes,
         "server.body_timeout_s": settings.server.body_timeout_s,
         "retries.attempts": settings.retries.attempts,
+        "ejection.failures": settings.ejection.failures,
+        "ejection.base_s": settings.ejection.base_s,
+        "ejection.max_s": settings.ejection.max_s,
         "local.window": settings.local.window,
         "local.parallel": settings.local.parallel,
         "server.send_timeout_s": settings.server.send_timeout_s,
@@ -292,6 +320,9 @@ def _check_ranges(settings: Settings) -> Iterator[tuple[str, str]]:
         "server.max_in_flight": settings.server.max_in_flight,
         "server.keepalive_s": settings.server.keepalive_s,
     }
+    for path, share in (("retries.share", settings.retries.share), ("hedging.share", settings.hedging.share)):
+        if not 0 <= share <= 1:
+            yield path, "must lie between 0 and 1"
     if not 0 <= settings.local.usd_per_hour < inf:
         yield "local.usd_per_hour", "must be 0 or more"
     if not 0 <= settings.server.drain_s < inf:

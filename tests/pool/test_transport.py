@@ -17,6 +17,7 @@ from junctor.chat import (
     UpstreamBroken,
     UpstreamError,
     UpstreamTimeout,
+    UpstreamUnavailable,
     UpstreamUnreachable,
 )
 from junctor.pool.transport import Target, Timeouts, Transport
@@ -74,7 +75,7 @@ async def test_the_limit_on_connections_holds_and_waiting_has_an_end(faults: Fau
         transport.post(target(faults), b"{}", LONG, "a"),
         transport.post(target(faults), b"{}", LONG, "b"),
     ):
-        with pytest.raises(UpstreamTimeout, match="all 2 connections"):
+        with pytest.raises(UpstreamUnavailable, match="all 2 connections"):
             await post(transport, target(faults), timeouts=impatient)
     await post(transport, target(faults))
     await transport.close()

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from junctor.chat import BadRequest, Candidate, Constraints, Mode, ModelCard, NoModelFits, Price, Skill
-from junctor.routing.policy import TOLERANCE, Demand, Ranking, decide
+from junctor.routing.policy import TOLERANCE, Demand, Ranking, decide, pass_over
 from junctor.routing.predictor import Prediction
 
 SKILLS: tuple[Skill, ...] = ("tools", "vision", "json", "audio")
@@ -338,3 +338,27 @@ def test_an_empty_pool_says_how_to_fill_it() -> None:
     """No crash, no silence."""
     with pytest.raises(NoModelFits, match=r"junctor\.toml"):
         choose(Demand(tokens=1))
+
+
+@given(demands(), offers(), st.sets(st.sampled_from(NAMES)))
+def test_models_that_are_set_aside_come_last_of_those_that_may_answer(
+    demand: Demand, pool: list[tuple[ModelCard, Prediction]], names: set[str]
+) -> None:
+    """Nobody joins or leaves, the order is kept otherwise, and whoever is not chosen knows why."""
+    ranking = try_to_decide(demand, pool)
+    if ranking is None:
+        return
+    after = pass_over(ranking, dict.fromkeys(names, "set aside"))
+    ready = [name for name in ranking.order if name not in names]
+    if not ready:
+        assert after == ranking
+        return
+    assert list(after.order) == [*ready, *(name for name in ranking.order if name in names)]
+    assert after.chosen == after.candidates[0]
+    assert [c for c in after.candidates if c.ruled_out_by] == [
+        c for c in ranking.candidates if c.ruled_out_by
+    ]
+    for candidate in after.candidates:
+        assert (candidate.refused_because is None) == (candidate is after.chosen)
+    strongest_usd = ranking.saved_usd + ranking.chosen.usd
+    assert after.saved_usd + after.chosen.usd == pytest.approx(strongest_usd)

@@ -227,3 +227,36 @@ def test_harder_prompts_are_predicted_to_be_harder() -> None:
         bench.router.decide(request_of(text))[0].candidates[0].p_good for text in (olympiad, easy)
     )
     assert p_hard < p_easy
+
+
+@pytest.mark.anyio
+async def test_a_model_that_is_set_aside_is_passed_over_and_the_decision_says_so() -> None:
+    """After five failures in a row the next in the ranking is chosen, not fallen back on."""
+    broken = scripted("small", 0.3, 0.9, {"fail": "upstream_broken"})
+    bench = Bench(scripted("big", 30, 0.9), scripted("mid", 3, 0.9), broken)
+    for _ in range(6):
+        events = await bench.ask()
+    assert [event.text for event in events if hasattr(event, "text")] == ["I am mid"]
+    before, after = bench.saved[0], bench.saved[-1]
+    assert (before.chosen, after.chosen) == ("small", "mid")
+    assert len(broken.requests) == 5
+    assert [candidate.name for candidate in after.candidates] == ["mid", "big", "small"]
+    assert after.candidates[0].refused_because is None
+    why = after.candidates[-1].refused_because
+    assert why is not None
+    assert why.startswith("set aside for another ")
+    assert after.rule.startswith("the next in the ranking, because small is set aside")
+    usd = {candidate.name: candidate.usd for candidate in after.candidates}
+    assert after.saved_usd == pytest.approx(before.saved_usd + usd["small"] - usd["mid"])
+
+
+@pytest.mark.anyio
+async def test_when_all_are_set_aside_the_ranking_stands_and_one_is_probed() -> None:
+    big = scripted("big", 30, 0.9, {"fail": "upstream_broken"})
+    small = scripted("small", 0.3, 0.9, {"fail": "upstream_broken"})
+    bench = Bench(big, small)
+    for _ in range(7):
+        with pytest.raises(UpstreamBroken):
+            await bench.ask()
+    assert bench.saved[-1].chosen == "small"
+    assert len(big.requests) + len(small.requests) == 5 + 5 + 2

@@ -1,4 +1,4 @@
-"""How long a model takes to its first text: the last times of each kind of request, and their 95th percentile.
+"""How long a model takes to its first text: its last times, and the 95th percentile of them.
 
 A long prompt takes longer to read than a short one, and a whole answer comes when all of it is written. So
 requests are told apart by whether they stream and by the size of their prompt: a time is compared with those

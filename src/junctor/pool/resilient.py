@@ -1,146 +1,171 @@
-"""Trying again, and asking another: only before the first text.
+"""From a request to an answer that has begun, whatever the models do.
+
+For each request, until a first text has come:
+
+    choose one (`choice.py`) -> ask it -> its first text | its failure: choose again, perhaps after a wait
+    and, where hedging is on, ask a second one beside it when the first is late (`hedged.py`)
 
 After the first text a second answer would contradict the first: the error goes out instead. Frames that
 carry no text (a role, a ping) are held back until one does, so that nothing of a failed try is ever seen.
 
 Backoff is exponential with full jitter (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog,
-2015): clients that failed together do not come back together.
+2015): clients that failed together do not come back together. Every time is monotonic: a wall clock that is
+set neither ends nor prolongs anything.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
-from junctor.chat import (
-    ChatRequest,
-    Event,
-    Finished,
-    JunctorError,
-    Model,
-    ModelCard,
-    Raw,
-    Routed,
-    Started,
-    Text,
-    Thought,
-    ToolCall,
-    UpstreamError,
-    Usage,
-)
-
-BASE_S = 0.25
-"The first wait is at most this long; each further one at most twice the one before."
-CAP_S = 4.0
-"No wait of our own choosing is longer."
-PATIENCE_S = 10.0
-"An upstream that asks for a longer wait (`Retry-After`) is not waited for: another model may be asked."
+from junctor.chat import ChatRequest, Event, JunctorError, Model, ModelCard
+from junctor.pool.choice import Chooser, Counts, Policy, Visit, Watched
+from junctor.pool.hedged import Opened, open_answer, race
+from junctor.pool.outlier import Call, Health, ModelHealth, Why
+from junctor.pool.retry_budget import HedgeBudget
 
 Sleep = Callable[[float], Awaitable[None]]
 
 
-class Resilient:
-    """A Model that tries its model again when it fails before the first text."""
+class Resilience:
+    """One pool's health, budgets and policy. Belongs to one event loop."""
 
     def __init__(
         self,
-        model: Model,
-        attempts: int = 3,
+        policy: Policy,
         *,
+        clock: Callable[[], float] = time.monotonic,
         sleep: Sleep = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`attempts` includes the first; `jitter` gives 0..1."""
-        self.card: ModelCard = model.card
-        self._model = model
-        self._attempts = attempts
+        """`clock`: seconds, never backwards; `jitter` gives 0..1."""
+        self.counts = Counts()
+        self._policy = policy
+        self._clock = clock
         self._sleep = sleep
-        self._jitter = jitter
+        self._chooser = Chooser(policy, self.counts, clock, jitter)
+        self._hedges = HedgeBudget(policy.hedge_share) if policy.hedge_share else None
+        self._health: dict[str, Health] = {}
 
-    async def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
-        """As `Model.answer`; raises the error of the last try."""
-        for attempt in range(1, self._attempts + 1):
-            said_something = False
+    def watch(self, model: Model) -> Watched:
+        """The model with its health, which belongs to its name: whoever watches it shares it."""
+        name = model.card.name
+        if name not in self._health:
+            self._health[name] = Health(name, self._policy.ejection, self._clock, self._count_set_aside)
+        return Watched(model, self._health[name])
+
+    def health(self) -> dict[str, ModelHealth]:
+        """The health of every watched model, by name, as of now."""
+        return {name: health.snapshot() for name, health in self._health.items()}
+
+    def set_aside(self) -> Mapping[str, str]:
+        """The models that are not asked now: name -> why, in words."""
+        return {
+            name: why
+            for name, health in self._health.items()
+            if health.state != "ok" and (why := health.away_because) is not None
+        }
+
+    async def answer(
+        self, candidates: Sequence[Watched], request: ChatRequest
+    ) -> AsyncGenerator[Event, None]:
+        """The answer of the first candidate that begins one.
+
+        Raises the error of the last one asked when none does; its message names every model and its failure.
+        Raises `UpstreamUnavailable`, or `UpstreamRateLimited`, when there is none that may be asked.
+        """
+        total_s = self._policy.total_s
+        limit_s = total_s if request.within_s is None else min(total_s, request.within_s)
+        visit = Visit(candidates, request, self._clock() + limit_s)
+        self._chooser.begin()
+        if self._hedges is not None:
+            self._hedges.request()
+        opened = await self._open(visit)
+        try:
+            for event in opened.held:
+                yield event
+            async for event in opened.events:
+                yield event
+            opened.health.finished()
+        except JunctorError as error:
+            opened.health.failed(opened.call, error)
+            raise
+        finally:
+            await opened.close()
+
+    async def _open(self, visit: Visit) -> Opened:
+        while True:
+            chosen = self._chooser.choose(visit)
+            if not isinstance(chosen, tuple):
+                await self._sleep(chosen)
+                continue
+            watched, call = chosen
             try:
-                async with aclosing(hold_back_until_text(self._model.answer(request))) as events:
-                    async for event in events:
-                        said_something = True
-                        yield event
-                return
-            except UpstreamError as error:
-                wait_s = self._wait_s(attempt, error)
-                if said_something or not error.transient or attempt == self._attempts or wait_s is None:
+                if self._hedges is not None and (after_s := _hedge_after(visit, call)) is not None:
+                    return await self._ask_two(visit, watched, call, after_s)
+                return await self._ask(visit, watched, call)
+            except JunctorError as error:
+                if not error.retryable:
                     raise
-            await self._sleep(wait_s)
 
-    def _wait_s(self, attempt: int, error: UpstreamError) -> float | None:
-        """Seconds until the next try; None when the upstream asks for more patience than we have."""
-        if error.retry_after_s is not None:
-            return error.retry_after_s if error.retry_after_s <= PATIENCE_S else None
-        return self._jitter() * min(CAP_S, BASE_S * 2 ** (attempt - 1))
+    async def _ask(self, visit: Visit, watched: Watched, call: Call) -> Opened:
+        try:
+            return await open_answer(watched.model, watched.health, call, visit.ask(self._clock))
+        except JunctorError as error:
+            self._chooser.failed(visit, watched, error)
+            raise
+
+    async def _ask_two(self, visit: Visit, watched: Watched, call: Call, after_s: float) -> Opened:
+        first = self._ask(visit, watched, call)
+        opened = await race(first, after_s, lambda: self._ask_second(visit, watched))
+        if opened.call is not call:
+            self.counts.hedges_won += 1
+            watched.health.cut(call, after_s)
+        return opened
+
+    def _ask_second(self, visit: Visit, first: Watched) -> Coroutine[Any, Any, Opened] | None:
+        """The next candidate that is well and not itself late; None without one, or without budget."""
+        assert self._hedges is not None
+        for watched in visit.candidates:
+            health = watched.health
+            if watched is first or watched in visit.tries or health.state != "ok" or health.is_crowded:
+                continue
+            call = health.admit(visit.request)
+            if call is None:
+                continue
+            if not self._hedges.take():
+                health.left(call)
+                return None
+            self.counts.hedges += 1
+            return self._ask(visit, watched, call)
+        return None
+
+    def _count_set_aside(self, name: str, why: Why) -> None:
+        self.counts.set_aside[name, why] += 1
 
 
-class Fallback:
-    """A Model that asks others, in order, when the first fails before its text. Has the first's card."""
+def _hedge_after(visit: Visit, call: Call) -> float | None:
+    """Seconds after which to ask a second model as well; None: never.
 
-    def __init__(self, models: Sequence[Model]) -> None:
+    A request with a limit on its cost is not hedged: it would be paid for twice.
+    """
+    if len(visit.candidates) == 1 or visit.request.constraints.max_usd is not None:
+        return None
+    return call.times.p95
+
+
+class Resilient:
+    """A Model that stands for the first of several, and for the others when that fails before its text."""
+
+    def __init__(self, models: Sequence[Model], resilience: Resilience) -> None:
+        """`models`: the one it has the card of, then its fallbacks."""
         self.card: ModelCard = models[0].card
-        self._models = models
+        self._candidates = [resilience.watch(model) for model in models]
+        self._resilience = resilience
 
     def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
-        """As `answer_first_of`."""
-        return answer_first_of(self._models, request)
-
-
-async def answer_first_of(models: Sequence[Model], request: ChatRequest) -> AsyncGenerator[Event, None]:
-    """The answer of the first model that begins one.
-
-    Raises the last model's error when none does; its message names every model and its failure.
-    """
-    failures: list[str] = []
-    for model in models:
-        said_something = False
-        try:
-            async with aclosing(hold_back_until_text(model.answer(request))) as events:
-                async for event in events:
-                    said_something = True
-                    yield event
-            return
-        except JunctorError as error:
-            failures.append(f"{model.card.name}: {error.message}")
-            if said_something or not error.retryable:
-                raise
-            if model is models[-1]:
-                if len(failures) > 1:
-                    error.message = f"all {len(failures)} models failed. " + "; ".join(failures)
-                    error.args = (error.message,)
-                raise
-
-
-async def hold_back_until_text(events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
-    """The same events, but none before the first that says something, or ends an answer that says nothing."""
-    held: list[Event] = []
-    speaking = False
-    async with aclosing(events):
-        async for event in events:
-            speaking = speaking or says_something(event)
-            if not speaking:
-                held.append(event)
-                continue
-            for earlier in held:
-                yield earlier
-            held.clear()
-            yield event
-
-
-def says_something(event: Event) -> bool:
-    """Whether the caller's answer has begun with this event."""
-    match event:
-        case Raw():
-            return event.has_text
-        case Text() | Thought() | ToolCall() | Finished():
-            return True
-        case Routed() | Started() | Usage():
-            return False
+        """As `Resilience.answer`."""
+        return self._resilience.answer(self._candidates, request)

@@ -17,7 +17,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from junctor import __version__
-from junctor.chat import UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from junctor.chat import (
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+    UpstreamUnreachable,
+)
 from junctor.pool.connection import Connection, Deadlines, LineLost, LineTimeout
 from junctor.pool.reply_parser import LineError
 
@@ -177,7 +183,7 @@ class Transport:
                 await self._slots.acquire()
         except TimeoutError:
             message = f"all {self._max_connections} connections to upstreams are busy; try again"
-            raise UpstreamTimeout(message, model=model, sent=False) from None
+            raise UpstreamUnavailable(message, model=model) from None
         try:
             connection = None if fresh else self._take_idle(target.origin)
             return connection or await self._connect(target, timeouts, model)

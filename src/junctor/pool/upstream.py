@@ -86,6 +86,8 @@ class Upstream:
         """As `Model.answer`. Relays raw frames when `request.relay` is the upstream's dialect."""
         body = self.render(request)
         timeouts = self._streamed if request.stream else self._whole
+        if request.within_s is not None and request.within_s < timeouts.total_s:
+            timeouts = msgspec.structs.replace(timeouts, total_s=request.within_s)
         async with self._transport.post(self._target, body, timeouts, self.card.name) as reply:
             if not 200 <= reply.status < 300:
                 raise await self._refusal(reply)

@@ -119,6 +119,30 @@ def decide(demand: Demand, cards: Sequence[ModelCard], predictions: Sequence[Pre
     )
 
 
+def pass_over(ranking: Ranking, away: Mapping[str, str]) -> Ranking:
+    """The same, but models that are set aside (name -> why, in words) come after those that are not.
+
+    They stay in the order: when nobody else answers, one of them may be asked all the same.
+    """
+    replace = msgspec.structs.replace
+    fitting = [candidate for candidate in ranking.candidates if candidate.ruled_out_by is None]
+    ready = [candidate for candidate in fitting if candidate.name not in away]
+    aside = [replace(c, refused_because=away[c.name]) for c in fitting if c.name in away]
+    if not ready or not aside:
+        return ranking
+    ruled_out = ranking.candidates[len(fitting) :]
+    if ready[0].name == ranking.chosen.name:
+        return replace(ranking, candidates=(*ready, *aside, *ruled_out))
+    chosen = replace(ready[0], refused_because=None)
+    best = ranking.chosen
+    return Ranking(
+        candidates=(chosen, *ready[1:], *aside, *ruled_out),
+        chosen=chosen,
+        rule=f"the next in the ranking, because {best.name} is {away[best.name]}",
+        saved_usd=ranking.saved_usd + best.usd - chosen.usd,
+    )
+
+
 def check_names(constraints: Constraints, known: Collection[str]) -> None:
     """Raises `BadRequest` for a name that the pool does not hold: a typing error must not mean `no limit`."""
     for field, names in (("only", constraints.only), ("never", constraints.never)):

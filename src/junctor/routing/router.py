@@ -1,6 +1,7 @@
 """The router: a Model that answers by choosing a Model.
 
-parse_ask -> extract_features -> predict -> policy.decide -> Routed -> the chosen one, else the next
+parse_ask -> extract_features -> predict -> policy.decide -> pass over the set aside -> Routed
+-> the chosen one, else the next
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from junctor.chat import (
     NoModelFits,
     Routed,
 )
-from junctor.pool.resilient import answer_first_of
+from junctor.pool.choice import Policy
+from junctor.pool.resilient import Resilience
 from junctor.routing.ask import parse_ask
 from junctor.routing.features import NAMES, Features, extract_features
-from junctor.routing.policy import Demand, Ranking, decide
+from junctor.routing.policy import Demand, Ranking, decide, pass_over
 from junctor.routing.predictor import Predictor
 
 NAME = "auto"
@@ -42,12 +44,15 @@ class Router:
         new_id: Callable[[], str],
         mode: Mode | None = None,
         floor: float | None = None,
+        resilience: Resilience | None = None,
     ) -> None:
         """`models`: those to choose from; `mode` and `floor`: for requests that name neither.
 
-        Without a mode, a floor says what will do; without both, the mode is `balanced`.
+        Without a mode, a floor says what will do; without both, the mode is `balanced`. `resilience` knows
+        who is set aside, and asks; left out: one of its own, that asks each model once.
         """
-        self._models = models
+        self._resilience = resilience or Resilience(Policy(attempts=1))
+        self._watched = {name: self._resilience.watch(model) for name, model in models.items()}
         self._cards = [model.card for model in models.values()]
         self._predictor = predictor
         self._placed = predictor.place(self._cards)
@@ -71,7 +76,8 @@ class Router:
         decision, order = self.decide(request)
         self._save_decision(decision)
         yield Routed(decision)
-        async with aclosing(answer_first_of([self._models[name] for name in order], request)) as events:
+        candidates = [self._watched[name] for name in order]
+        async with aclosing(self._resilience.answer(candidates, request)) as events:
             async for event in events:
                 yield event
 
@@ -93,6 +99,8 @@ class Router:
             floor=self._floor if limits.quality is None else limits.quality,
         )
         ranking = decide(demand, self._cards, self._predictor.predict(features, self._placed))
+        if away := self._resilience.set_aside():
+            ranking = pass_over(ranking, away)
         decision = self._record(request, demand, features, ranking, began)
         return decision, ranking.order
 
