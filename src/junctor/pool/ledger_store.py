@@ -106,9 +106,10 @@ class LedgerStore:
 
 def parse_usd(usd: float) -> int:
     """USD as whole nano-dollars (1e-9 USD): integers add up exactly, however many."""
-    if not math.isfinite(usd):
-        return 0
-    return round(max(-_MOST, min(_MOST, usd * _NANO)))
+    nano = usd * _NANO
+    if -_MOST <= nano <= _MOST:
+        return round(nano)
+    return 0 if not math.isfinite(usd) else (_MOST if nano > 0 else -_MOST)
 
 
 def render_usd_nano(nano: int) -> float:
