@@ -33,6 +33,7 @@ async def test_every_reply_names_its_request() -> None:
     assert wire.headers == {
         "content-type": "application/json",
         "x-request-id": "req_1",
+        "request-id": "req_1",
         "content-length": "2",
         "x-more": "yes",
     }

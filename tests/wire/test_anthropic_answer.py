@@ -22,7 +22,7 @@ from junctor.chat import (
     UpstreamRateLimited,
     Usage,
 )
-from junctor.wire.anthropic_answer import STOP_REASONS, MessageStreamParser, parse_message
+from junctor.wire.anthropic_answer import STOP_REASONS, MessageStreamParser, parse_message, type_of_event
 
 
 def start(**usage: int) -> dict[str, Any]:
@@ -69,6 +69,7 @@ def test_a_stream_of_text_and_thinking() -> None:
     assert stream(*TALK) == [
         Usage(18, 1, 10, cache_written_tokens=5),
         Thought("Hm."),
+        Thought(signature="zzz"),
         Text("Hel"),
         Text("lo"),
         Usage(18, 7, 10, cache_written_tokens=5),
@@ -115,6 +116,48 @@ def test_stop_reasons(word: str) -> None:
     assert stream(end(word), STOP)[-1] == Finished(STOP_REASONS.get(word, "stop"))
 
 
+def test_the_stop_sequence_that_ended_it() -> None:
+    event = {"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": "END"}}
+    assert stream(event, STOP)[-1] == Finished("stop", "END")
+    body = {"content": [], "stop_reason": "stop_sequence", "stop_sequence": "END"}
+    assert list(parse_message(json.dumps(body).encode(), relay=False))[-1] == Finished("stop", "END")
+
+
+def test_thinking_that_is_encrypted_or_not_shown() -> None:
+    """A block may hold its proof alone: the model still wants it back."""
+    events = stream(
+        block(0, type="redacted_thinking", data="xx"),
+        block(1, type="thinking", thinking="", signature=""),
+        delta(1, type="signature_delta", signature="zz"),
+        end("end_turn"),
+        STOP,
+    )
+    assert events[:2] == [Thought(redacted="xx"), Thought(signature="zz")]
+
+
+@pytest.mark.parametrize("relay", [True, False])
+def test_events_that_nobody_knows_pass_whatever_they_hold(relay: bool) -> None:
+    strange = {"type": "tomorrow", "index": "x", "delta": 5, "usage": []}
+    parser = MessageStreamParser(relay=relay)
+    data = json.dumps(strange).encode()
+    assert list(parser.parse(data)) == ([Raw(data, has_text=False)] if relay else [])
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b'{"type":"content_block_delta","index":0}', "content_block_delta"),
+        (b'{ "type" : "ping" }', "ping"),
+        (b'{"index": 1, "type": "message_stop"}', "message_stop"),
+        (b'{"message": {"type": "message"}, "type": "message_start"}', "message_start"),
+        (b'{"index": 1}', ""),
+        (b"garbage", ""),
+    ],
+)
+def test_the_type_of_an_event(data: bytes, kind: str) -> None:
+    assert type_of_event(data) == kind
+
+
 def test_the_sdks_stop_reasons_are_all_known() -> None:
     stop_reason = pytest.importorskip("anthropic.types.stop_reason").StopReason
     assert set(stop_reason.__args__) == set(STOP_REASONS)
@@ -123,16 +166,19 @@ def test_the_sdks_stop_reasons_are_all_known() -> None:
 def test_a_whole_message() -> None:
     content = [
         {"type": "thinking", "thinking": "Hm.", "signature": "z"},
+        {"type": "redacted_thinking", "data": "xx"},
         {"type": "text", "text": "Yes."},
         {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": 1}},
     ]
-    usage = {"input_tokens": 4, "cache_read_input_tokens": 6, "output_tokens": 2}
+    usage: dict[str, Any] = {"input_tokens": 4, "cache_read_input_tokens": 6, "output_tokens": 2}
+    usage["output_tokens_details"] = {"thinking_tokens": 1}
     body = json.dumps({"content": content, "stop_reason": "tool_use", "usage": usage}).encode()
     assert list(parse_message(body, relay=False)) == [
-        Thought("Hm."),
+        Thought("Hm.", signature="z"),
+        Thought(redacted="xx"),
         Text("Yes."),
         ToolCall(0, "t1", "f", '{"a":1}'),
-        Usage(10, 2, 6),
+        Usage(10, 2, 6, reasoning_tokens=1),
         Finished("tool_calls"),
     ]
     assert next(parse_message(body, relay=True)) == Raw(body)
@@ -148,8 +194,10 @@ def test_a_whole_message() -> None:
 )
 @pytest.mark.parametrize("relay", [True, False])
 def test_an_error_in_the_stream(kind: str, error: type[UpstreamError], relay: bool) -> None:
-    with pytest.raises(error, match="Too busy"):
-        stream({"type": "error", "error": {"type": kind, "message": "Too busy"}}, relay=relay)
+    event = {"type": "error", "error": {"type": kind, "message": "Too busy"}}
+    with pytest.raises(error, match="Too busy") as caught:
+        stream(event, relay=relay)
+    assert caught.value.said == (json.dumps(event).encode() if relay else None)
 
 
 def test_a_stream_that_ends_early_is_broken() -> None:

@@ -20,9 +20,13 @@ SDK = TypeAdapter(list[MessageParam])
 
 
 def render(*messages: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    system, turns = render_messages(msgspec.Raw(json.dumps(messages).encode()))
-    SDK.dump_json(SDK.validate_python(turns))  # the SDK checks nested blocks only when it writes them
-    return system, turns
+    said = render_messages(msgspec.Raw(json.dumps(messages).encode()))
+    SDK.dump_json(SDK.validate_python(said.turns))  # the SDK checks nested blocks only when it writes them
+    return said.system, said.turns
+
+
+def left_out(*messages: dict[str, Any]) -> set[str]:
+    return set(render_messages(msgspec.Raw(json.dumps(messages).encode())).left_out)
 
 
 def text(words: str) -> dict[str, str]:
@@ -108,6 +112,76 @@ def test_empty_contents_do_not_make_empty_blocks() -> None:
     assert [turn["content"] for turn in turns] == [[text("...")], [text("No.")], [text("...")]]
 
 
+SIGNED = {"type": "thinking", "thinking": "Hm.", "signature": "zzz"}
+HIDDEN = {"type": "redacted_thinking", "data": "xx"}
+
+
+def test_thinking_comes_back_with_its_proof_and_before_all_else() -> None:
+    """LiteLLM's form, and OpenRouter's."""
+    calls = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    details = [
+        {"type": "reasoning.text", "text": "Hm.", "signature": "zzz", "format": "anthropic-claude-v1"},
+        {"type": "reasoning.encrypted", "data": "xx"},
+    ]
+    for reasoning in ({"thinking_blocks": [SIGNED, HIDDEN]}, {"reasoning_details": details}):
+        said = {"role": "assistant", "content": "So.", "reasoning_content": "Hm.", "tool_calls": calls}
+        _, turns = render(user("a"), said | reasoning)
+        assert turns[1]["content"][:3] == [SIGNED, HIDDEN, text("So.")]
+        assert turns[1]["content"][3]["type"] == "tool_use"
+        assert left_out(user("a"), said | reasoning) == set()
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"reasoning_content": "Hm."}, "reasoning_content"),
+        ({"reasoning": "Hm."}, "reasoning"),
+        ({"thinking_blocks": [SIGNED | {"signature": ""}]}, "thinking_blocks"),
+        ({"thinking_blocks": [SIGNED, SIGNED | {"signature": "openai_responses:rs_1:x"}]}, "thinking_blocks"),
+        ({"thinking_blocks": "text"}, "thinking_blocks"),
+        ({"name": "Ann"}, "name"),
+        ({"annotations": [{}]}, "annotations"),
+    ],
+)
+def test_reasoning_without_proof_and_unknown_fields_are_named(fields: dict[str, Any], name: str) -> None:
+    """Anthropic's API refuses a block that it did not sign, and fields that it does not know."""
+    assert left_out(user("a"), {"role": "assistant", "content": "b", **fields}) == {f"messages.{name}"}
+    assert (
+        left_out(user("a"), {"role": "assistant", "content": "b", "annotations": [], "audio": None}) == set()
+    )
+
+
+def test_marks_on_whole_messages_go_to_their_last_block() -> None:
+    mark = {"type": "ephemeral"}
+    system, turns = render(
+        {"role": "system", "content": [text("a"), text("b")], "cache_control": mark},
+        user("c") | {"cache_control": mark},
+        {"role": "tool", "tool_call_id": "t", "content": "r", "cache_control": mark, "is_error": True},
+    )
+    assert system == [text("a"), text("b") | {"cache_control": mark}]
+    assert turns[0]["content"][0] == text("c") | {"cache_control": mark}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [text("r")]}
+    assert turns[0]["content"][1] == result | {"is_error": True, "cache_control": mark}
+
+
+def test_a_pdf_is_a_document() -> None:
+    file = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,aGk="}}
+    _, turns = render(user([text("Read"), file]))
+    source = {"type": "base64", "media_type": "application/pdf", "data": "aGk="}
+    assert turns[0]["content"][1] == {"type": "document", "source": source, "title": "a.pdf"}
+
+
+def test_ids_of_calls_get_the_characters_that_anthropic_takes() -> None:
+    """Some servers name calls after their tools; the call and its result must agree."""
+    calls = [{"id": "functions.f:0", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    _, turns = render(
+        user("a"),
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "functions.f:0", "content": "r"},
+    )
+    assert turns[1]["content"][0]["id"] == turns[2]["content"][0]["tool_use_id"] == "functions_f_0"
+
+
 @pytest.mark.parametrize(
     ("message", "param"),
     [
@@ -118,6 +192,7 @@ def test_empty_contents_do_not_make_empty_blocks() -> None:
         (user(["x"]), "messages[0].content"),
         (user([{"type": "input_audio", "input_audio": {}}]), "messages[0].content[0].type"),
         (user([{"type": "text"}]), "messages[0].content[0].text"),
+        (user([{"type": "file", "file": {"file_id": "f"}}]), "messages[0].content[0].file.file_data"),
         (image("http://a/b"), "messages[0].content[0].image_url.url"),
         (image("file:///etc/passwd"), "messages[0].content[0].image_url.url"),
         (user([{"type": "image_url"}]), "messages[0].content[0].image_url.url"),
@@ -149,7 +224,20 @@ VALUE = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["type", "text", "image_url", "url", "function", "name", "arguments", "id"]),
+            st.sampled_from(
+                [
+                    "type",
+                    "text",
+                    "image_url",
+                    "url",
+                    "function",
+                    "name",
+                    "arguments",
+                    "id",
+                    "anthropic",
+                    "file",
+                ]
+            ),
             inner,
         )
     ),
@@ -165,9 +253,7 @@ ROLES = st.sampled_from(["system", "user", "assistant", "tool", "x"])
 )
 def test_any_messages_are_turns_or_a_bad_request(messages: list[dict[str, Any]]) -> None:
     with suppress(BadRequest):
-        system, turns = render_messages(msgspec.Raw(json.dumps(messages).encode()))
-        assert all(turn["content"] for turn in turns)
-        assert [t["role"] for t in turns] == [
-            turn["role"] for turn in turns if turn["role"] in ("user", "assistant")
-        ]
-        msgspec.json.encode([system, turns])
+        said = render_messages(msgspec.Raw(json.dumps(messages).encode()))
+        assert all(turn["content"] for turn in said.turns)
+        assert {turn["role"] for turn in said.turns} <= {"user", "assistant", "system"}
+        msgspec.json.encode([said.system, said.turns])

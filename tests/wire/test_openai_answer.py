@@ -46,6 +46,16 @@ def test_a_stream_of_text() -> None:
     assert stream(*frames) == [Thought("Hm."), Text("Hello"), Text(" you"), Usage(9, 4, 3), Finished("stop")]
 
 
+def test_the_stop_sequence_that_ended_it() -> None:
+    """vLLM says which one it was; where it stopped by itself it gives null, or the id of a token."""
+    for said, known in (("END", "END"), (None, None), (128009, None)):
+        choice = {"index": 0, "delta": {}, "finish_reason": "stop", "stop_reason": said}
+        frame = json.dumps({"choices": [choice]}).encode()
+        assert stream(frame, b"[DONE]")[-1] == Finished("stop", known)
+        body = {"choices": [choice | {"message": {"content": "Hi"}}]}
+        assert list(parse_reply(json.dumps(body).encode(), relay=False))[-1] == Finished("stop", known)
+
+
 def choice_chunk(index: int, content: str = "", finish: str | None = None) -> bytes:
     body = {"index": index, "delta": {"content": content}, "finish_reason": finish}
     return json.dumps({"id": "x", "choices": [body]}).encode()

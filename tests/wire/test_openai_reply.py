@@ -9,17 +9,14 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types import Model as SdkModel
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from junctor.chat import (
-    Answer,
     BadRequest,
     ChatRequest,
     Event,
     Finished,
     JunctorError,
-    ModelCard,
     Raw,
     Started,
     Text,
@@ -36,9 +33,6 @@ from junctor.wire.openai_reply import (
     is_usage_only,
     render_error,
     render_error_event,
-    render_model,
-    render_models,
-    render_reply,
 )
 from junctor.wire.openai_request import Call
 from junctor.wire.sse import EventParser
@@ -249,18 +243,60 @@ def test_an_error_has_all_four_keys(error: JunctorError) -> None:
     assert frames(render_error_event(error)) == [render_error(error)]
 
 
-def test_models_are_what_the_sdk_reads() -> None:
-    cards = [ModelCard(name="a", provider="openai"), ModelCard(name="auto")]
-    listed = json.loads(render_models(cards))
-    assert listed["object"] == "list"
-    models = [SdkModel.model_validate(model, strict=True) for model in listed["data"]]
-    assert [(model.id, model.owned_by) for model in models] == [("a", "openai"), ("auto", "junctor")]
-    assert json.loads(render_model(cards[0])) == listed["data"][0]
-
-
-def test_an_answer_is_rendered_whole() -> None:
-    answer = Answer(model="m", text="", reason="stop")
-    body = json.loads(render_reply(answer, id="chatcmpl-1", created=5))
+def test_an_empty_answer_is_rendered_whole() -> None:
+    body = json.loads(render([Started("m"), Finished("stop")], stream=False))
     assert body["choices"][0]["message"]["content"] == ""
-    assert body["created"] == 5
+    assert body["created"] == 1_700_000_000
     assert "usage" not in body
+
+
+THOUGHTS: list[Event] = [
+    Started("m"),
+    Thought("Hm, "),
+    Thought("so."),
+    Thought(signature="zz"),
+    Thought(redacted="xx"),
+    Thought("Two.", signature="yy"),
+    Text("Yes."),
+    Usage(9, 5, 4, cache_written_tokens=3, reasoning_tokens=2),
+    Finished("stop", "END"),
+]
+BLOCKS = [
+    {"type": "thinking", "thinking": "Hm, so.", "signature": "zz"},
+    {"type": "redacted_thinking", "data": "xx"},
+    {"type": "thinking", "thinking": "Two.", "signature": "yy"},
+]
+
+
+def test_reasoning_with_its_proof_whole() -> None:
+    """LiteLLM's convention: the text for people, the blocks for the next request."""
+    body = json.loads(render(THOUGHTS, stream=False))
+    choice = body["choices"][0]
+    assert choice["message"]["reasoning_content"] == "Hm, so.Two."
+    assert choice["message"]["thinking_blocks"] == BLOCKS
+    assert choice["stop_reason"] == "END"
+    assert body["usage"]["prompt_tokens_details"] == {"cached_tokens": 4, "cache_write_tokens": 3}
+    assert body["usage"]["completion_tokens_details"] == {"reasoning_tokens": 2}
+
+
+def test_reasoning_with_its_proof_streamed() -> None:
+    """A block is sent whole when its proof is there, so that a client only has to collect them."""
+    seen = [json.loads(frame) for frame in frames(render(THOUGHTS, include_usage=True))[:-1]]
+    deltas = [chunk["choices"][0]["delta"] for chunk in seen if chunk["choices"]]
+    assert [block for delta in deltas for block in delta.get("thinking_blocks", [])] == BLOCKS
+    assert "".join(delta.get("reasoning_content", "") for delta in deltas) == "Hm, so.Two."
+    assert "".join(delta.get("content", "") for delta in deltas) == "Yes."
+    ends = [chunk["choices"][0] for chunk in seen if chunk["choices"]][-1]
+    assert (ends["finish_reason"], ends["stop_reason"]) == ("stop", "END")
+    assert seen[-1]["usage"]["completion_tokens_details"] == {"reasoning_tokens": 2}
+
+
+def test_reasoning_without_a_proof_has_no_blocks() -> None:
+    events = [Started("m"), Thought("Hm."), Text("Yes."), Finished("stop")]
+    assert b"thinking_blocks" not in render(events) + render(events, stream=False)
+
+
+def test_an_upstream_of_the_same_dialect_is_quoted() -> None:
+    error = UpstreamRefused("in our words", status=400)
+    error.said = b'{"error": {"message": "in its words"}}'
+    assert render_error(error) == error.said

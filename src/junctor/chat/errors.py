@@ -54,6 +54,9 @@ class JunctorError(Exception):
     "Whether, before the first text, another model may succeed."
     transient: bool = False
     "Whether the same model may succeed when tried again."
+    said: bytes | None = None
+    """The upstream's own error, in the caller's dialect: it goes out as it came. None: ours is written. In a
+    stream the data of one event, else a whole body."""
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import msgspec
 
 from junctor.chat import ChatRequest, Event, JunctorError
-from junctor.wire import responses_reply, responses_request
+from junctor.wire import messages_reply, messages_request, responses_reply, responses_request
+from junctor.wire.messages_reply import MessagesRenderer
 from junctor.wire.openai_reply import ChatRenderer, render_error, render_error_event
 from junctor.wire.openai_request import parse_request
 from junctor.wire.problem import render_problem
@@ -89,7 +90,17 @@ OPENAI_RESPONSES = CallerDialect(
     fail=ResponsesRenderer.fail,
 )
 
-DIALECTS = {dialect.path: dialect for dialect in (OPENAI_CHAT, OPENAI_RESPONSES)}
+ANTHROPIC_MESSAGES = CallerDialect(
+    path="/v1/messages",
+    what="Answers as Anthropic's Messages API does, streamed or whole.",
+    parse=messages_request.parse_request,
+    renderer=MessagesRenderer,
+    render_error=messages_reply.render_error,
+    render_error_event=messages_reply.render_error_event,
+    keepalive=messages_reply.PING,
+)
+
+DIALECTS = {dialect.path: dialect for dialect in (OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC_MESSAGES)}
 "By path."
 
 _AZURE = re.compile(r"/openai/deployments/(.+?)(/(?:chat/completions|embeddings))")

@@ -10,11 +10,14 @@ from starlette.routing import Route
 
 from junctor.chat import Pool
 from junctor.gateway.metrics import CONTENT_TYPE, Metrics
-from junctor.pool.pool import find
-from junctor.wire.openai_reply import render_model, render_models
+from junctor.pool.pool import ALIAS_PREFIX, find
+from junctor.wire.model_list import render_model, render_models
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 "For probes: they carry no key, and learn which parts work."
+
+CLAUDE_CODE_LISTS = ("claude", "anthropic")
+"How the names begin that Claude Code takes out of a list of models; the others get an alias."
 
 Readiness = Callable[[], dict[str, str]]
 "What each part of the server says of itself, for example `{'store': 'ok', 'model qwen': 'loading'}`."
@@ -23,15 +26,16 @@ Readiness = Callable[[], dict[str, str]]
 def routes(pool: Pool, metrics: Metrics, readiness: Readiness) -> list[Route]:
     """`GET /v1/models`, `/v1/models/{name}`, `/healthz`, `/readyz`, `/metrics`."""
 
-    async def list_models(_: Request) -> Response:
-        """The models of the pool, `auto` among them."""
-        cards = [model.card for model in pool.values()]
-        return Response(render_models(cards), media_type="application/json")
+    async def list_models(request: Request) -> Response:
+        """The models of the pool, `auto` among them; Anthropic's clients get names that Claude Code lists."""
+        prefix = ALIAS_PREFIX if "anthropic-version" in request.headers else ""
+        models = ((_listed(model.card.name, prefix), model.card) for model in pool.values())
+        return Response(render_models(models), media_type="application/json")
 
     async def show_model(request: Request) -> Response:
         """One model."""
-        card = find(pool, request.path_params["name"]).card
-        return Response(render_model(card), media_type="application/json")
+        name = request.path_params["name"]
+        return Response(render_model(name, find(pool, name).card), media_type="application/json")
 
     async def healthz(_: Request) -> Response:
         """Whether the process lives."""
@@ -56,3 +60,7 @@ def routes(pool: Pool, metrics: Metrics, readiness: Readiness) -> list[Route]:
         Route("/readyz", readyz),
         Route("/metrics", scrape),
     ]
+
+
+def _listed(name: str, prefix: str) -> str:
+    return name if name.startswith(CLAUDE_CODE_LISTS) else prefix + name

@@ -47,7 +47,7 @@ class Reply:
         """An ASGI `send` for another application: its replies name the request, too."""
         if message["type"] == "http.response.start":
             self.started = True
-            message["headers"] = [*message["headers"], (b"x-request-id", self._request_id.encode())]
+            message["headers"] = [*message["headers"], *self._names()]
         await self._send(message)
 
     async def piece(self, data: bytes) -> None:
@@ -90,11 +90,16 @@ class Reply:
         if sign is not None:
             await sign
 
+    def _names(self) -> list[tuple[bytes, bytes]]:
+        """The request's id where OpenAI's clients look for it, and where Anthropic's do."""
+        request_id = self._request_id.encode()
+        return [(b"x-request-id", request_id), (b"request-id", request_id)]
+
     async def _start(self, status: int, content_type: str, headers: Headers) -> None:
         self.started = True
         lines = [
             (b"content-type", content_type.encode()),
-            (b"x-request-id", self._request_id.encode()),
+            *self._names(),
             *((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers),
         ]
         await self._send({"type": "http.response.start", "status": status, "headers": lines})

@@ -32,6 +32,8 @@ MAX_REPLY_BYTES = 64 * 1024 * 1024
 KEEP_S = 30.0
 "How long an idle connection is kept. Longer invites requests on a connection that the server just closed."
 
+NO_HEADERS: Mapping[str, str] = {}
+
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _PATH = re.compile(r"[\x21-\x7e]+")
@@ -85,11 +87,15 @@ class Target:
 def _render_head(path: str, host: str, headers: Mapping[str, str]) -> bytes:
     lines = [f"POST {path} HTTP/1.1", f"host: {host.encode('idna').decode('ascii')}"]
     own = {"user-agent": f"junctor/{__version__}", "accept-encoding": "identity"}
-    for name, value in {**own, **headers}.items():
+    lines += _render_headers({**own, **headers})
+    return "\r\n".join([*lines, "content-length: "]).encode("latin-1")
+
+
+def _render_headers(headers: Mapping[str, str]) -> list[str]:
+    for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise ValueError(f"the header {name!r} holds a character that no header can (is it the key?)")
-        lines.append(f"{name}: {value}")
-    return "\r\n".join([*lines, "content-length: "]).encode("latin-1")
+    return [f"{name}: {value}" for name, value in headers.items()]
 
 
 class Reply:
@@ -159,12 +165,23 @@ class Transport:
         self._open: dict[Connection, tuple[str, int, bool]] = {}
         self._closed = False
 
-    def post(self, target: Target, body: bytes, timeouts: Timeouts, model: str) -> Exchange:
+    def post(
+        self,
+        target: Target,
+        body: bytes,
+        timeouts: Timeouts,
+        model: str,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> Exchange:
         """One request; to be entered with `async with`, which gives its `Reply` once the headers are there.
 
-        `model` is the name of the model in the pool, for error messages. Leaving early closes the connection.
+        `model` is the name of the model in the pool, for error messages. `headers`: those of this request
+        alone; raises `ValueError` for bad values. Leaving early closes the connection.
         """
-        return Exchange(self, target, body, timeouts, model)
+        head = target.head + b"%d\r\n" % len(body)
+        if headers:
+            head += "".join(f"{line}\r\n" for line in _render_headers(headers)).encode("latin-1")
+        return Exchange(self, target, head + b"\r\n", body, timeouts, model)
 
     async def close(self) -> None:
         """Drop every connection."""
@@ -256,13 +273,14 @@ _no_timeout = _NoTimeout()
 class Exchange:
     """One request and its reply, while it lasts."""
 
-    __slots__ = ("_body", "_connection", "_model", "_reply", "_target", "_timeouts", "_transport")
+    __slots__ = ("_body", "_connection", "_head", "_model", "_reply", "_target", "_timeouts", "_transport")
 
     def __init__(
-        self, transport: Transport, target: Target, body: bytes, timeouts: Timeouts, model: str
+        self, transport: Transport, target: Target, head: bytes, body: bytes, timeouts: Timeouts, model: str
     ) -> None:
         self._transport = transport
         self._target = target
+        self._head = head
         self._body = body
         self._timeouts = timeouts
         self._model = model
@@ -287,9 +305,8 @@ class Exchange:
     async def _send(self, deadlines: Deadlines, *, fresh: bool) -> Connection:
         connection = await self._transport.take(self._target, self._timeouts, self._model, fresh=fresh)
         self._connection = connection
-        head = self._target.head + b"%d\r\n\r\n" % len(self._body)
         try:
-            connection.begin(head, self._body, deadlines)
+            connection.begin(self._head, self._body, deadlines)
             await connection.read_headers()
         except BaseException:
             self._transport.give_back(connection, satisfied=False)

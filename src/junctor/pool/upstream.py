@@ -6,7 +6,7 @@ render -> post -> status? -> Started -> (relay: raw frames | decoded events)* ->
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Protocol
 
 import msgspec
@@ -22,12 +22,22 @@ from junctor.chat import (
     Text,
     Thought,
     ToolCall,
+    UnsupportedByModel,
     UpstreamBroken,
     UpstreamError,
+    UpstreamUnauthorised,
 )
 from junctor.pool.refusal import parse_refusal
 from junctor.pool.transport import Reply, Target, Timeouts, Transport
-from junctor.wire import anthropic_answer, anthropic_request, openai_answer, openai_request
+from junctor.wire import (
+    anthropic_answer,
+    anthropic_request,
+    messages_request,
+    openai_answer,
+    openai_request,
+)
+from junctor.wire.json_body import Rendered
+from junctor.wire.openai_plain import render_plain
 from junctor.wire.sse import EventParser, EventTooLarge
 
 MAX_REFUSAL_BYTES = 256 * 1024
@@ -36,6 +46,9 @@ REFUSAL_PATIENCE_S = 2.0
 "How long an error's body may take to come: its status says the most."
 ANTHROPIC_VERSION = "2023-06-01"
 "The newest version of the Messages API; newer features go by `anthropic-beta`."
+_VERSION: Mapping[str, str] = {"anthropic-version": ANTHROPIC_VERSION}
+COUNT_PATIENCE_S = 30.0
+"How long the upstream may take to count tokens."
 DEFAULT_MAX_TOKENS = 4096
 "For Anthropic, which wants a limit, when neither the request nor the card has one."
 
@@ -64,14 +77,20 @@ class Upstream:
         self._target = target
         self._key = key
         self._transport = transport
+        self._shows_reasoning: bool | None = None
+        "Whether the server's answers hold its reasoning: then it takes it back. None: not known yet."
         self._streamed = timeouts
         # A whole answer has no first text to wait for: it comes at once, when it is complete.
         self._whole = msgspec.structs.replace(
             timeouts, first_token_s=timeouts.total_s, idle_s=max(timeouts.idle_s, timeouts.first_token_s)
         )
 
-    def render(self, request: ChatRequest) -> bytes:
+    def render(self, request: ChatRequest) -> Rendered:
         """The request in the upstream's dialect. Raises `BadRequest` for what the dialect cannot say."""
+        raise NotImplementedError
+
+    def is_envelope(self, status: int, body: bytes) -> bool:
+        """Whether the body of a refusal is what callers of the same dialect know how to read."""
         raise NotImplementedError
 
     def parse_reply(self, body: bytes, *, relay: bool) -> Iterator[Event]:
@@ -84,21 +103,22 @@ class Upstream:
 
     async def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """As `Model.answer`. Relays raw frames when `request.relay` is the upstream's dialect."""
-        body = self.render(request)
+        name, relay = self.card.name, request.relay == self.card.dialect
+        sent = self.render(request) if relay else self._translate(request)
         timeouts = self._streamed if request.stream else self._whole
         if request.within_s is not None and request.within_s < timeouts.total_s:
             timeouts = msgspec.structs.replace(timeouts, total_s=request.within_s)
-        async with self._transport.post(self._target, body, timeouts, self.card.name) as reply:
+        async with self._transport.post(self._target, sent.body, timeouts, name, sent.headers) as reply:
             if not 200 <= reply.status < 300:
-                raise await self._refusal(reply)
-            yield Started(self.card.name)
+                raise await self._refusal(reply, quote=relay)
+            yield Started(name, sent.left_out)
             try:
-                relay = request.relay == self.card.dialect
                 content_type = reply.headers.get("content-type", "")
                 if not content_type.startswith("text/event-stream"):
                     # A server that cannot stream answers whole: its body is no frame of a stream.
                     whole = await self._read_whole(reply, content_type)
                     for event in self.parse_reply(whole, relay=relay and not request.stream):
+                        self._learn(event)
                         yield event
                     return
                 parser, events = self.chunk_parser(relay=relay and request.stream), EventParser()
@@ -108,6 +128,7 @@ class Upstream:
                         for event in parser.parse(server_event.data):
                             if not speaking and _is_text(event):
                                 speaking = True
+                                self._learn(event)
                                 reply.first_text_came()
                             yield event
                 finished = parser.end()
@@ -117,6 +138,24 @@ class Upstream:
                 raise UpstreamBroken(f"{self._who} sent too much: {error}", model=self.card.name) from None
             except UpstreamError as error:
                 raise self._named(error) from None
+
+    def _translate(self, request: ChatRequest) -> Rendered:
+        """A request that came in another dialect, with the names of all that it loses."""
+        if request.refused_elsewhere:
+            asked = ", ".join(request.refused_elsewhere)
+            raise UnsupportedByModel(
+                f"{self._who} has not what only models of the request's API have: {asked}"
+            )
+        sent = self.render(request)
+        lost = dict.fromkeys((*request.lost_elsewhere, *sent.left_out))
+        return msgspec.structs.replace(sent, left_out=tuple(lost)) if lost else sent
+
+    def _learn(self, event: Event) -> None:
+        """Note how an answer begins. A server that shows its reasoning does so before its text."""
+        if isinstance(event, Thought):
+            self._shows_reasoning = True
+        elif isinstance(event, Text) and self._shows_reasoning is None:
+            self._shows_reasoning = False
 
     @property
     def _who(self) -> str:
@@ -130,13 +169,21 @@ class Upstream:
             )
         return body
 
-    async def _refusal(self, reply: Reply) -> JunctorError:
+    async def _refusal(self, reply: Reply, *, quote: bool) -> JunctorError:
+        """The error for a refusal. `quote`: its words reach the caller as they are, and its status."""
         try:
             async with asyncio.timeout(REFUSAL_PATIENCE_S):
                 body = await reply.body(MAX_REFUSAL_BYTES)
         except (UpstreamError, TimeoutError):
             body = b""
-        return parse_refusal(reply.status, reply.headers, body, self.card.name, self._key)
+        error = parse_refusal(reply.status, reply.headers, body, self.card.name, self._key)
+        # That our key is refused is no business of the caller's, whose own key is good.
+        if quote and not isinstance(error, UpstreamUnauthorised) and self.is_envelope(reply.status, body):
+            error.status, error.said = reply.status, self._without_key(body)
+        return error
+
+    def _without_key(self, said: bytes) -> bytes:
+        return said.replace(self._key.encode(), b"***") if self._key else said
 
     def _named(self, error: UpstreamError) -> UpstreamError:
         """Errors of the codecs do not know the model."""
@@ -146,6 +193,8 @@ class Upstream:
             if self._key:
                 error.message = error.message.replace(self._key, "***")
             error.args = (error.message,)
+        if error.said is not None:
+            error.said = self._without_key(error.said)
         return error
 
 
@@ -167,9 +216,16 @@ class OpenAIUpstream(Upstream):
             card, Target(join_url(base_url, "chat/completions"), headers), key, transport, timeouts
         )
 
-    def render(self, request: ChatRequest) -> bytes:
-        """The request with the upstream's name for the model."""
-        return openai_request.render_request(request, self.card.upstream or self.card.name)
+    def render(self, request: ChatRequest) -> Rendered:
+        """The request with the upstream's name for the model; one of another dialect in plain OpenAI."""
+        model = self.card.upstream or self.card.name
+        if request.body is None:
+            return Rendered(openai_request.render_request(request, model))
+        return render_plain(request, model, reasoning=self._shows_reasoning is not False)
+
+    def is_envelope(self, status: int, body: bytes) -> bool:
+        """Whether it is about the request, and has the four fields of OpenAI's envelope."""
+        return status < 500 and status != 429 and openai_answer.is_error_envelope(body)
 
     def parse_reply(self, body: bytes, *, relay: bool) -> Iterator[Event]:
         """The events of a whole reply."""
@@ -187,15 +243,40 @@ class AnthropicUpstream(Upstream):
         self, card: ModelCard, *, base_url: str, key: str | None, transport: Transport, timeouts: Timeouts
     ) -> None:
         """`base_url`: up to and including the version, as `https://host/v1`. Raises `ValueError`."""
-        headers = {"content-type": "application/json", "anthropic-version": ANTHROPIC_VERSION}
+        headers = {"content-type": "application/json"}
         if key:
             headers["x-api-key"] = key
         super().__init__(card, Target(join_url(base_url, "messages"), headers), key, transport, timeouts)
+        self._counting = Target(join_url(base_url, "messages/count_tokens"), headers)
 
-    def render(self, request: ChatRequest) -> bytes:
-        """The request translated. Raises `BadRequest` for what Messages cannot say."""
-        limit = self.card.max_output or DEFAULT_MAX_TOKENS
-        return anthropic_request.render_messages_request(request, self.card.upstream or self.card.name, limit)
+    def render(self, request: ChatRequest) -> Rendered:
+        """The caller's own body, or the request translated. Raises `BadRequest` for what cannot be said."""
+        model = self.card.upstream or self.card.name
+        if request.body is not None and request.relay == self.card.dialect:
+            sent = messages_request.render_relayed(request, model)
+        else:
+            limit = self.card.max_output or DEFAULT_MAX_TOKENS
+            sent = anthropic_request.render_messages_request(request, model, limit)
+        return msgspec.structs.replace(sent, headers={**_VERSION, **sent.headers})
+
+    def is_envelope(self, status: int, body: bytes) -> bool:
+        """Whether it has Anthropic's envelope. Claude Code looks for its words, also for those of a 529."""
+        return status >= 400 and anthropic_answer.is_error_envelope(body)
+
+    async def count_tokens(self, request: ChatRequest) -> bytes:
+        """What the upstream says to `POST /v1/messages/count_tokens`. `request` has a `body` of Messages.
+
+        Raises `JunctorError`.
+        """
+        sent = self.render(request)
+        limits = msgspec.structs.replace(
+            self._whole, total_s=COUNT_PATIENCE_S, first_token_s=COUNT_PATIENCE_S
+        )
+        name = self.card.name
+        async with self._transport.post(self._counting, sent.body, limits, name, sent.headers) as reply:
+            if not 200 <= reply.status < 300:
+                raise await self._refusal(reply, quote=True)
+            return await self._read_whole(reply, reply.headers.get("content-type", ""))
 
     def parse_reply(self, body: bytes, *, relay: bool) -> Iterator[Event]:
         """The events of a whole reply."""

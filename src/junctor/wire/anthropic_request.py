@@ -2,7 +2,7 @@
 
 What has a counterpart is translated. Of what has none, fields that ask for something which the answer would
 lack are refused (log probabilities, several choices, sound), and all others (`seed`, `logit_bias`, the
-penalties, fields that nobody knows) are left out: `left_out()` names them.
+penalties, fields that nobody knows) are left out and named.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import msgspec
 
 from junctor.chat import BadRequest, ChatRequest, UnsupportedByModel
 from junctor.wire.anthropic_messages import render_messages
+from junctor.wire.json_body import Rendered
 from junctor.wire.json_value import BAD_JSON, NULL, as_object, as_text
+from junctor.wire.messages_turns import EXTRAS, MARK
 
 _OWN_FIELDS = ("thinking", "top_k", "container", "inference_geo", "speed")
 "Fields of Messages itself, which callers reach as extra fields: they go as they came."
@@ -62,22 +64,25 @@ class _Function(msgspec.Struct, frozen=True):
 class _Tool(msgspec.Struct, frozen=True):
     type: str
     function: _Function | None = None
+    cache_control: dict[str, Any] | None = None
+    anthropic: dict[str, Any] | None = None
+    "What `messages_request` kept beside OpenAI's form."
 
 
-def render_messages_request(request: ChatRequest, upstream_model: str, default_max_tokens: int) -> bytes:
+def render_messages_request(request: ChatRequest, upstream_model: str, default_max_tokens: int) -> Rendered:
     """The request for `POST /v1/messages`. `default_max_tokens`: Anthropic wants a limit; OpenAI does not.
 
     Raises `BadRequest`, which names the field that Messages cannot carry.
     """
     _refuse_what_is_lost(request.passthrough)
-    system, messages = render_messages(request.messages)
+    said = render_messages(request.messages)
     fields: dict[str, Any] = {
         "model": upstream_model,
         "max_tokens": request.max_tokens or default_max_tokens,
-        "messages": messages,
+        "messages": said.turns,
     }
-    if system:
-        fields["system"] = system
+    if said.system:
+        fields["system"] = said.system
     fields |= _render_sampling(request.passthrough)
     if config := _render_output_config(request):
         fields["output_config"] = config
@@ -86,13 +91,12 @@ def render_messages_request(request: ChatRequest, upstream_model: str, default_m
         fields |= _render_tool_choice(request.tool_choice, request.passthrough.get("parallel_tool_calls"))
     if request.stream:
         fields["stream"] = True
-    return msgspec.json.encode(fields)
+    return Rendered(msgspec.json.encode(fields), tuple(sorted(said.left_out | _left_out(request))))
 
 
-def left_out(request: ChatRequest) -> list[str]:
-    """The fields of a request that Messages does not get, though the answer may differ without them."""
+def _left_out(request: ChatRequest) -> set[str]:
     fields = request.passthrough.items()
-    return sorted(name for name, raw in fields if name not in _TRANSLATED and raw != NULL)
+    return {name for name, raw in fields if name not in _TRANSLATED and raw != NULL}
 
 
 def _refuse_what_is_lost(fields: Mapping[str, msgspec.Raw]) -> None:
@@ -150,6 +154,9 @@ def _render_tools(raw: msgspec.Raw) -> list[dict[str, Any]]:
     )
     rendered: list[dict[str, Any]] = []
     for index, tool in enumerate(tools):
+        if tool.function is None and tool.type == EXTRAS and tool.anthropic:
+            rendered.append(tool.anthropic)
+            continue
         if tool.function is None:
             raise BadRequest(
                 f"this model knows tools of type `function` only, not `{tool.type[:50]}`",
@@ -164,7 +171,9 @@ def _render_tools(raw: msgspec.Raw) -> list[dict[str, Any]]:
             one["description"] = function.description
         if function.strict is not None:
             one["strict"] = function.strict
-        rendered.append(one)
+        if tool.cache_control:
+            one[MARK] = tool.cache_control
+        rendered.append(one | (tool.anthropic or {}))
     return rendered
 
 

@@ -1,4 +1,4 @@
-"""The outer object of a request's body, one level deep: each field is read with an error that names it."""
+"""The bodies of requests: read one level deep, with errors that name the field; rendered for upstreams."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ MOST_TOKENS = 1_000_000_000
 "No limit on an answer is higher."
 Fields = Mapping[str, msgspec.Raw]
 _T = TypeVar("_T")
+
+
+class Rendered(msgspec.Struct, frozen=True):
+    """A request as an upstream takes it."""
+
+    body: bytes
+    left_out: tuple[str, ...] = ()
+    "Fields that its dialect has no place for, though the answer may differ without them."
+    headers: Mapping[str, str] = {}
+    "What goes with this request beside the upstream's own headers."
+
 
 _outer = msgspec.json.Decoder(dict[str, msgspec.Raw])
 

@@ -77,6 +77,8 @@ class _Choice(msgspec.Struct, frozen=True):
     message: _Said | None = None
     text: Any = None
     finish_reason: str | None = None
+    stop_reason: Any = None
+    "Where vLLM says which stop sequence it was."
 
 
 class _Frame(msgspec.Struct, frozen=True):
@@ -85,7 +87,28 @@ class _Frame(msgspec.Struct, frozen=True):
     error: Any = None
 
 
+class _SaidError(msgspec.Struct, frozen=True):
+    message: str
+    type: str | None
+    param: str | None
+    code: str | None
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    error: _SaidError
+
+
 _decoder = msgspec.json.Decoder(_Frame)
+_envelope_decoder = msgspec.json.Decoder(_Envelope)
+
+
+def is_error_envelope(body: bytes) -> bool:
+    """Whether a body is an error as OpenAI's specification has it, with all four fields."""
+    try:
+        _envelope_decoder.decode(body)
+    except BAD_JSON:
+        return False
+    return True
 
 
 def _decode(data: bytes) -> _Frame:
@@ -135,7 +158,7 @@ def parse_reply(body: bytes, *, relay: bool) -> Iterator[Event]:
         if calls.seen and reason == "stop":
             reason = "tool_calls"
     yield from _usage_events(frame.usage)
-    yield Finished(reason)
+    yield Finished(reason, as_text(choice.stop_reason) or None)
 
 
 class ChunkParser:
@@ -144,6 +167,7 @@ class ChunkParser:
     def __init__(self, *, relay: bool) -> None:
         self._relay = relay
         self._reason: str | None = None
+        self._stop_sequence: str | None = None
         self._begun: set[int] = set()
         self._finished: set[int] = set()
         "Choices, by index: a request with `n` above 1 gets several."
@@ -167,6 +191,7 @@ class ChunkParser:
             self._begun.add(index)
             if choice.finish_reason:
                 self._reason = choice.finish_reason
+                self._stop_sequence = as_text(choice.stop_reason) or None
                 self._finished.add(index)
             if choice.delta is None:
                 continue
@@ -183,7 +208,8 @@ class ChunkParser:
         if self._reason is None or not (self.done or self._begun <= self._finished):
             raise UpstreamBroken("its stream ended in the middle of the answer")
         reason = _finish_reason(self._reason)
-        return Finished("tool_calls" if self._calls.seen and reason == "stop" else reason)
+        reason = "tool_calls" if self._calls.seen and reason == "stop" else reason
+        return Finished(reason, self._stop_sequence)
 
 
 def _finish_reason(word: str) -> FinishReason:

@@ -1,21 +1,21 @@
-"""OpenAI chat replies as we send them: streamed, whole, errors, and the list of models.
+"""OpenAI chat replies as we send them: streamed, whole, errors.
 
-Frames that an upstream sent in the same dialect pass as they are; everything else is built here.
+Frames that an upstream sent in the same dialect pass as they are; everything else is built here. Reasoning is
+`reasoning_content`, as most servers have it; where it carries an upstream's proof it comes once more as
+`thinking_blocks`, in LiteLLM's form: with the next request they go back unchanged.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
 from junctor.chat import (
-    Answer,
     Event,
     Finished,
     JunctorError,
-    ModelCard,
     Raw,
     Started,
     Text,
@@ -44,10 +44,18 @@ class _ToolCall(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     function: _Function
 
 
+class _ThinkingBlock(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    type: str
+    thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
+
+
 class _Delta(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     role: str | None = None
     content: str | None = None
     reasoning_content: str | None = None
+    thinking_blocks: tuple[_ThinkingBlock, ...] | None = None
     tool_calls: tuple[_ToolCall, ...] | None = None
 
 
@@ -55,10 +63,17 @@ class _ChunkChoice(msgspec.Struct, frozen=True):
     delta: _Delta
     finish_reason: str | None = None
     index: int = 0
+    stop_reason: str | msgspec.UnsetType = msgspec.UNSET
+    "The caller's stop sequence that ended the answer, where vLLM has it."
 
 
 class _Details(msgspec.Struct, frozen=True):
     cached_tokens: int
+    cache_write_tokens: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class _OutputDetails(msgspec.Struct, frozen=True):
+    reasoning_tokens: int
 
 
 class _Usage(msgspec.Struct, frozen=True):
@@ -66,6 +81,7 @@ class _Usage(msgspec.Struct, frozen=True):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: _Details
+    completion_tokens_details: _OutputDetails | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Chunk(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +98,7 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True):
     content: str | None
     refusal: None = None
     reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
+    thinking_blocks: tuple[_ThinkingBlock, ...] | msgspec.UnsetType = msgspec.UNSET
     tool_calls: tuple[_ToolCall, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -90,6 +107,7 @@ class _Choice(msgspec.Struct, frozen=True):
     finish_reason: str
     index: int = 0
     logprobs: None = None
+    stop_reason: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Completion(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +141,7 @@ class ChatRenderer:
         self._relayed = False
         self._whole: bytes | None = None
         self._text: list[str] = []
-        self._thought: list[str] = []
+        self._thoughts = _Thoughts()
         self._calls: dict[int, ToolCall] = {}
         self._usage: Usage | None = None
         self._finished: Finished | None = None
@@ -134,8 +152,10 @@ class ChatRenderer:
             case Raw():
                 yield from self._relay(event)
             case Text() | Thought() | ToolCall():
+                if isinstance(event, Thought):
+                    self._thoughts.add(event)
                 if self._stream:
-                    yield self._chunk(_delta(event, is_first=not self._role_sent))
+                    yield self._chunk(self._delta(event))
                     self._role_sent = True
                 else:
                     self._keep(event)
@@ -168,12 +188,27 @@ class ChatRenderer:
             case Text():
                 self._text.append(event.text)
             case Thought():
-                self._thought.append(event.text)
+                pass
             case ToolCall():
                 self._calls[event.index] = join_tool_call(self._calls.get(event.index), event)
 
-    def _chunk(self, delta: _Delta, finish_reason: str | None = None) -> bytes:
-        choice = _ChunkChoice(delta, finish_reason)
+    def _delta(self, event: Text | Thought | ToolCall) -> _Delta:
+        role = None if self._role_sent else "assistant"
+        match event:
+            case Text():
+                return _Delta(role=role, content=event.text)
+            case Thought():
+                proven = self._thoughts.blocks[-1:] if event.signature or event.redacted else None
+                return _Delta(
+                    role=role,
+                    reasoning_content=event.text or None,
+                    thinking_blocks=tuple(proven) if proven else None,
+                )
+            case ToolCall():
+                return _Delta(role=role, tool_calls=(_tool_call_piece(event),))
+
+    def _chunk(self, delta: _Delta, finished: Finished | None = None) -> bytes:
+        choice = _ChunkChoice(delta, finished.reason if finished else None, stop_reason=_stop_of(finished))
         chunk = _Chunk(id=self._id, created=self._created, model=self._model, choices=(choice,))
         return render_event(_encoder.encode(chunk))
 
@@ -181,7 +216,7 @@ class ChatRenderer:
         if self._relayed:
             return _END
         last = b"" if self._role_sent else self._chunk(_Delta(role="assistant", content=""))
-        last += self._chunk(_Delta(), finished.reason)
+        last += self._chunk(_Delta(), finished)
         if self._include_usage and self._usage is not None:
             chunk = _Chunk(
                 id=self._id,
@@ -194,15 +229,51 @@ class ChatRenderer:
         return last + _END
 
     def _whole_reply(self, finished: Finished) -> bytes:
-        answer = Answer(
-            model=self._model,
-            text="".join(self._text),
-            thought="".join(self._thought),
-            tool_calls=tuple(self._calls[index] for index in sorted(self._calls)),
-            usage=self._usage,
-            reason=finished.reason,
+        text = "".join(self._text)
+        calls = tuple(
+            _ToolCall(id=call.id, type="function", function=_Function(call.name, call.arguments))
+            for _, call in sorted(self._calls.items())
         )
-        return render_reply(answer, id=self._id, created=self._created)
+        message = _Message(
+            content=text if text or not calls else None,
+            reasoning_content="".join(self._thoughts.texts) or msgspec.UNSET,
+            thinking_blocks=tuple(self._thoughts.blocks) or msgspec.UNSET,
+            tool_calls=calls or msgspec.UNSET,
+        )
+        completion = _Completion(
+            id=self._id,
+            created=self._created,
+            model=self._model,
+            choices=(_Choice(message, finished.reason, stop_reason=_stop_of(finished)),),
+            usage=_render_usage(self._usage) if self._usage else msgspec.UNSET,
+        )
+        return _encoder.encode(completion)
+
+
+class _Thoughts:
+    """Reasoning: all of its text, and the blocks that carry a proof."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.blocks: list[_ThinkingBlock] = []
+        self._block: list[str] = []
+        "The text of the block that is not proven yet."
+
+    def add(self, thought: Thought) -> None:
+        """Take the next piece."""
+        if thought.text:
+            self.texts.append(thought.text)
+            self._block.append(thought.text)
+        if thought.signature:
+            text = "".join(self._block)
+            self.blocks.append(_ThinkingBlock(type="thinking", thinking=text, signature=thought.signature))
+            self._block.clear()
+        if thought.redacted:
+            self.blocks.append(_ThinkingBlock(type="redacted_thinking", data=thought.redacted))
+
+
+def _stop_of(finished: Finished | None) -> str | msgspec.UnsetType:
+    return msgspec.UNSET if finished is None or finished.stop_sequence is None else finished.stop_sequence
 
 
 def completion_id(request_id: str) -> str:
@@ -230,17 +301,6 @@ class _UsageChunk(msgspec.Struct, frozen=True):
 _usage_decoder = msgspec.json.Decoder(_UsageChunk)
 
 
-def _delta(event: Text | Thought | ToolCall, *, is_first: bool) -> _Delta:
-    role = "assistant" if is_first else None
-    match event:
-        case Text():
-            return _Delta(role=role, content=event.text)
-        case Thought():
-            return _Delta(role=role, reasoning_content=event.text)
-        case ToolCall():
-            return _Delta(role=role, tool_calls=(_tool_call_piece(event),))
-
-
 def _tool_call_piece(call: ToolCall) -> _ToolCall:
     is_first = bool(call.id or call.name)
     return _ToolCall(
@@ -253,28 +313,14 @@ def _tool_call_piece(call: ToolCall) -> _ToolCall:
 
 def _render_usage(usage: Usage) -> _Usage:
     total = usage.input_tokens + usage.output_tokens
-    return _Usage(usage.input_tokens, usage.output_tokens, total, _Details(usage.cached_tokens))
-
-
-def render_reply(answer: Answer, *, id: str, created: int) -> bytes:  # noqa: A002 - the wire's word
-    """A whole answer. `created`: seconds since 1970."""
-    calls = tuple(
-        _ToolCall(id=call.id, type="function", function=_Function(call.name, call.arguments))
-        for call in answer.tool_calls
+    written, reasoning = usage.cache_written_tokens, usage.reasoning_tokens
+    return _Usage(
+        usage.input_tokens,
+        usage.output_tokens,
+        total,
+        _Details(usage.cached_tokens, written or msgspec.UNSET),
+        _OutputDetails(reasoning) if reasoning else msgspec.UNSET,
     )
-    message = _Message(
-        content=answer.text if answer.text or not calls else None,
-        reasoning_content=answer.thought or msgspec.UNSET,
-        tool_calls=calls or msgspec.UNSET,
-    )
-    completion = _Completion(
-        id=id,
-        created=created,
-        model=answer.model,
-        choices=(_Choice(message, answer.reason),),
-        usage=_render_usage(answer.usage) if answer.usage else msgspec.UNSET,
-    )
-    return _encoder.encode(completion)
 
 
 class _Error(msgspec.Struct, frozen=True):
@@ -285,32 +331,15 @@ class _Error(msgspec.Struct, frozen=True):
 
 
 def render_error(error: JunctorError) -> bytes:
-    """The envelope of an error: all four keys, as OpenAI's specification has it."""
+    """The envelope of an error: all four keys, as OpenAI's specification has it.
+
+    An upstream of the same dialect is quoted word for word.
+    """
+    if error.said is not None:
+        return error.said
     return _encoder.encode({"error": _Error(error.message, error.type, error.param, error.code)})
 
 
 def render_error_event(error: JunctorError) -> bytes:
     """An error after the first text: one event, after which the stream ends without `[DONE]`."""
     return render_event(render_error(error))
-
-
-class _Model(msgspec.Struct, frozen=True):
-    id: str
-    owned_by: str
-    object: str = "model"
-    created: int = 0
-    "We do not know when a model was made; the field is required."
-
-
-def _model(card: ModelCard) -> _Model:
-    return _Model(card.name, card.provider or "junctor")
-
-
-def render_model(card: ModelCard) -> bytes:
-    """One model, for `GET /v1/models/{name}`."""
-    return _encoder.encode(_model(card))
-
-
-def render_models(cards: Iterable[ModelCard]) -> bytes:
-    """The models, for `GET /v1/models`."""
-    return _encoder.encode({"object": "list", "data": [_model(card) for card in cards]})

@@ -1,0 +1,162 @@
+"""Requests of other dialects as plain OpenAI chat requests.
+
+What `messages_turns` and `responses_input` put beside OpenAI's form is taken out, because strict servers
+refuse fields that they do not know. What is lost by that is named.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from junctor.chat import BadRequest, ChatRequest
+from junctor.wire.json_body import Rendered
+from junctor.wire.json_value import BAD_JSON, as_list, as_object, as_text
+from junctor.wire.messages_turns import EXTRAS, MARK, Block
+from junctor.wire.openai_request import render_request
+
+_BESIDE = (EXTRAS, MARK, "is_error", "thinking_blocks", "reasoning_content")
+"Fields of messages that plain OpenAI lacks; the last one many servers have."
+_FILE_NAME = "document.pdf"
+"OpenAI wants one; Anthropic's documents may have none."
+_NO_TEXT = "(see below)"
+"Stands for a tool's result that is an image alone."
+
+
+class Plain(msgspec.Struct, frozen=True):
+    """What is sent, and what of it was left out."""
+
+    values: list[Block]
+    left_out: frozenset[str]
+
+
+def render_plain(request: ChatRequest, upstream_model: str, *, reasoning: bool) -> Rendered:
+    """A translated request for an upstream of OpenAI's chat API. `reasoning`: see `plain_messages`."""
+    messages = plain_messages(request.messages, reasoning=reasoning)
+    tools = Plain([], frozenset()) if request.tools is None else plain_tools(request.tools)
+    plain = msgspec.structs.replace(
+        request,
+        messages=msgspec.Raw(msgspec.json.encode(messages.values)),
+        tools=msgspec.Raw(msgspec.json.encode(tools.values)) if tools.values else None,
+    )
+    body = render_request(plain, upstream_model)
+    return Rendered(body, tuple(sorted(messages.left_out | tools.left_out)))
+
+
+def plain_messages(raw: msgspec.Raw, *, reasoning: bool) -> Plain:
+    """The messages as OpenAI's API defines them. Raises `BadRequest`.
+
+    `reasoning`: whether the server takes its own reasoning back, as `reasoning_content`. What carries another
+    server's proof is never sent to it.
+    """
+    left_out: set[str] = set()
+    messages: list[Block] = []
+    shown: list[Block] = []
+    for message in _decode(raw, "messages"):
+        if message.get("role") != "tool" and shown:
+            messages.append({"role": "user", "content": shown})
+            shown = []
+        plain = _plain_message(message, left_out, reasoning=reasoning)
+        if plain.get("role") == "tool":
+            shown += _take_images(plain)
+        _append(messages, plain)
+    if shown:
+        messages.append({"role": "user", "content": shown})
+    return Plain(messages, frozenset(left_out))
+
+
+def plain_tools(raw: msgspec.Raw) -> Plain:
+    """The tools as OpenAI's API defines them. Raises `BadRequest`."""
+    left_out: set[str] = set()
+    tools: list[Block] = []
+    for tool in _decode(raw, "tools"):
+        if tool.get("type") != EXTRAS:
+            left_out |= {MARK} if MARK in tool else set()
+            tools.append({name: value for name, value in tool.items() if name not in (EXTRAS, MARK)})
+    return Plain(tools, frozenset(left_out))
+
+
+def _decode(raw: msgspec.Raw, name: str) -> list[Block]:
+    try:
+        return msgspec.json.decode(raw, type=list[dict[str, Any]])
+    except BAD_JSON:
+        raise BadRequest(f"`{name}` must be a list of objects", param=name) from None
+
+
+def _plain_message(message: Block, left_out: set[str], *, reasoning: bool) -> Block:
+    plain = {name: value for name, value in message.items() if name not in _BESIDE}
+    if MARK in message:
+        left_out.add(MARK)
+    if message.get("is_error"):
+        left_out.add("messages.is_error")
+    if message.get("thinking_blocks"):
+        left_out.add("messages.thinking_blocks")
+    elif thought := message.get("reasoning_content"):
+        if reasoning:
+            plain["reasoning_content"] = thought
+        else:
+            left_out.add("messages.reasoning_content")
+    if (parts := message.get("content")) and isinstance(parts, list):
+        plain["content"] = _plain_content(as_list(message["content"]), left_out)
+    if calls := as_list(message.get("tool_calls")):
+        plain["tool_calls"] = [_without_extras(as_object(call), "tool_calls", left_out) for call in calls]
+    return plain
+
+
+def _plain_content(parts: list[Any], left_out: set[str]) -> str | list[Block]:
+    """One text alone is a string, as most servers want it."""
+    plain: list[Block] = []
+    for raw in parts:
+        part = as_object(raw)
+        if part.get("type") == EXTRAS:
+            kind = as_text(as_object(part.get(EXTRAS)).get("type"))
+            left_out.add(f"messages.content ({kind[:50]})")
+            continue
+        plain.append(_without_extras(part, "content", left_out))
+        if part.get("type") == "file" and not as_object(part.get("file")).get("filename"):
+            plain[-1]["file"] = {**as_object(part.get("file")), "filename": _FILE_NAME}
+    if len(plain) == 1 and plain[0].get("type") == "text":
+        return as_text(plain[0].get("text"))
+    return plain or ""
+
+
+def _without_extras(value: Block, where: str, left_out: set[str]) -> Block:
+    """A part or a call without what is beside OpenAI's form."""
+    if MARK in value:
+        left_out.add(MARK)
+    extras = as_object(value.get(EXTRAS))
+    if "type" not in extras:
+        left_out.update(f"messages.{where}.{name}" for name in extras)
+    return {name: inner for name, inner in value.items() if name not in (EXTRAS, MARK)}
+
+
+def _take_images(plain: Block) -> list[Block]:
+    """What a tool returned beside text: OpenAI wants text alone there, so a user turn shows the rest."""
+    parts = as_list(plain.get("content"))
+    shown = [part for part in parts if as_object(part).get("type") != "text"]
+    if not shown:
+        return []
+    kept = [part for part in parts if as_object(part).get("type") == "text"]
+    plain["content"] = kept or _NO_TEXT
+    return [{"type": "text", "text": f"Returned by the call {plain.get('tool_call_id')}:"}, *shown]
+
+
+def _append(messages: list[Block], message: Block) -> None:
+    """Turns of the assistant that follow each other are one: results must follow the calls at once."""
+    if not (messages and messages[-1].get("role") == message.get("role") == "assistant"):
+        messages.append(message)
+        return
+    last = messages[-1]
+    parts = [*_as_parts(last.get("content")), *_as_parts(message.get("content"))]
+    last["content"] = parts or (None if last.get("tool_calls") or message.get("tool_calls") else "")
+    if calls := [*as_list(last.get("tool_calls")), *as_list(message.get("tool_calls"))]:
+        last["tool_calls"] = calls
+    if thought := as_text(last.get("reasoning_content")) + as_text(message.get("reasoning_content")):
+        last["reasoning_content"] = thought
+
+
+def _as_parts(content: object) -> list[Any]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return as_list(content)
