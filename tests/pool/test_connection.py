@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
 from junctor.pool.connection import HIGH_WATER_BYTES, Connection, Deadlines, LineLost, LineTimeout
-from junctor.pool.reply_parser import LineGarbled
+from junctor.pool.reply_parser import LineGarbled, ReplyParser
 
 pytestmark = pytest.mark.anyio
 
@@ -92,6 +94,22 @@ async def test_a_reply_with_a_length_leaves_the_connection_usable() -> None:
         assert (connection.reply.status, connection.reply.headers["x-a"]) == (201, "1")
         assert connection.leave(satisfied=False)
         assert not connection.closed
+
+
+async def test_a_reply_goes_without_the_garbage_collector() -> None:
+    """The parser refers to us, and we to it: at a thousand requests a second that is a lot to look for."""
+    reply = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+    async with connected(says(reply, reply)) as (connection, _):
+        gc.disable()
+        try:
+            begin(connection)
+            assert await read_all(connection) == b"ok"
+            gone = weakref.ref(connection.reply)
+            connection.leave(satisfied=True)
+            connection.reply = ReplyParser()
+            assert gone() is None
+        finally:
+            gc.enable()
 
 
 async def test_a_reply_cut_at_every_byte() -> None:

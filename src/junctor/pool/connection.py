@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
         if reply.complete and self._reusable():
             # Unread bytes may have stopped the socket; the next reply would never come.
             self._discard()
-            self._busy = False
+            self._end_exchange()
             return True
         if not satisfied or reply.complete or reply.until_close or reply.error is not None or self.closed:
             self.close()
@@ -175,6 +175,7 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         reply = self.reply
+        reply.release()
         if not reply.complete and reply.error is None:
             if reply.until_close and exc is None:
                 reply.complete = True
@@ -188,6 +189,10 @@ class Connection(asyncio.Protocol):
     def _reusable(self) -> bool:
         return not self.closed and self.reply.error is None and self.reply.keep_alive
 
+    def _end_exchange(self) -> None:
+        self._busy = False
+        self.reply.release()
+
     def _resume(self) -> None:
         self._paused = False
         if self._transport is not None and not self.closed:
@@ -200,7 +205,7 @@ class Connection(asyncio.Protocol):
 
     def _end_linger(self) -> None:
         self._lingering = False
-        self._busy = False
+        self._end_exchange()
         if self._reusable():
             self._on_free(self)
         else:

@@ -37,11 +37,16 @@ class ReplyParser:
         self.error: LineError | None = None
         self._header_bytes = 0
         self._has_length = False
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+
+    def release(self) -> None:
+        """Nothing more will be fed. Without the parser, which refers to us, no collector has to find us."""
+        self._parser = None
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes; afterwards, see `error`."""
         self.heard = True
+        assert self._parser is not None, "nothing is fed after release()"
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -75,6 +80,7 @@ class ReplyParser:
 
     def on_headers_complete(self) -> None:
         """Status and headers are whole."""
+        assert self._parser is not None
         status = self._parser.get_status_code()
         if status < 200:
             return
