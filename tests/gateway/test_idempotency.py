@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from junctor.gateway.idempotency import (
 )
 from junctor.gateway.idempotency_store import KeptReply, ReplyStore, Slot
 from junctor.gateway.receive import Message
-from junctor.store.database import Database
+from junctor.store.database import Database, Synchronous
 
 pytestmark = pytest.mark.anyio
 
@@ -28,16 +29,16 @@ HEADERS = [(b"content-type", b"application/json"), (b"x-request-id", b"req_1")]
 
 
 class Wire:
-    """An ASGI `send` that remembers, and can look at the database at the last byte."""
+    """An ASGI `send` that remembers, and can keep what a crash before the last byte would leave behind."""
 
-    def __init__(self, look: Path | None = None) -> None:
+    def __init__(self, data: Path | None = None, wreck: Path | None = None) -> None:
         self.messages: list[Message] = []
-        self.rows_at_last_byte: int | None = None
-        self._look = look
+        self._data = data
+        self._wreck = wreck
 
     async def __call__(self, message: Message) -> None:
-        if self._look and message.get("more_body") is False:
-            self.rows_at_last_byte = rows(self._look)
+        if self._data and self._wreck and message.get("more_body") is False:
+            shutil.copytree(self._data, self._wreck, ignore=shutil.ignore_patterns("*-shm"))
         self.messages.append(message)
 
 
@@ -76,17 +77,22 @@ async def answer(turn: Turn, *pieces: bytes, keeps: bool = True, wire: Wire | No
     turn.end()
 
 
+@pytest.mark.parametrize("synchronous", ["NORMAL", "FULL"])
 async def test_what_was_answered_is_kept_before_its_last_byte_leaves(
-    idempotency: Idempotency, tmp_path: Path
+    tmp_path: Path, synchronous: Synchronous
 ) -> None:
-    wire = Wire(tmp_path / "x.db")
-    await answer(await claim(idempotency), b"a", b"b", b"c", wire=wire)
-    assert wire.rows_at_last_byte == 1
-    assert [message.get("body") for message in wire.messages] == [None, b"a", b"b", b"c"]
-    kept = await idempotency.claim(SLOT, "ab")
-    assert kept == KeptReply(
+    """A crash at that moment leaves it behind, as this process finds it and as the next one does."""
+    wire = Wire(tmp_path / "data", tmp_path / "wreck")
+    expected = KeptReply(
         request_id="req_1", fingerprint="ab", status=200, headers=tuple(HEADERS), body=b"abc"
     )
+    async with Database(tmp_path / "data" / "x.db", synchronous) as database:
+        idempotency = Idempotency(ReplyStore(database))
+        await answer(await claim(idempotency), b"a", b"b", b"c", wire=wire)
+        assert await idempotency.claim(SLOT, "ab") == expected
+    async with Database(tmp_path / "wreck" / "x.db", synchronous) as database:
+        assert await Idempotency(ReplyStore(database)).claim(SLOT, "ab") == expected
+    assert [message.get("body") for message in wire.messages] == [None, b"a", b"b", b"c"]
 
 
 async def test_a_duplicate_waits_for_the_reply_to_the_first(idempotency: Idempotency) -> None:

@@ -120,18 +120,21 @@ class Idempotency:
         """Whether one more reply may wait in memory for the database."""
         return self._unwritten_bytes + reply_bytes <= self._max_unwritten_bytes
 
-    def keep(self, slot: Slot, reply: KeptReply) -> asyncio.Future[None]:
-        """Queue a reply; until it is written, `claim` finds it at the turn it was given in."""
+    def keep(self, slot: Slot, reply: KeptReply) -> asyncio.Future[None] | None:
+        """Queue a reply; until it is written, `claim` finds it at the turn it was given in.
+
+        None: it is durable at once; else the future is done when it is, or fails.
+        """
         size = len(reply.body)
         self._unwritten_bytes += size
-        written = self._store.add(slot, reply)
 
         def release(_: asyncio.Future[None]) -> None:
             self._unwritten_bytes -= size
             self.free(slot)
 
-        written.add_done_callback(release)
-        return written
+        durable = self._store.add(slot, reply)
+        self._store.settled().add_done_callback(release)
+        return durable
 
     def free(self, slot: Slot) -> None:
         """Nobody is at this key any more."""
@@ -183,11 +186,7 @@ class Turn:
         await self._send(message)
 
     async def _keep(self) -> None:
-        """Hand the reply to the database and to those who wait.
-
-        They may have it at once: their own rows of the ledger, which their last bytes wait for, are queued
-        behind this one.
-        """
+        """Hand the reply to the database, then to those who wait."""
         size = len(self._body)
         if size > self._idempotency.max_reply_bytes or not self._idempotency.has_room_for(size):
             return
@@ -198,9 +197,10 @@ class Turn:
             headers=self._headers,
             body=bytes(self._body),
         )
-        written = self._idempotency.keep(self._slot, reply)
+        durable = self._idempotency.keep(self._slot, reply)
         self.ended.set_result(reply)
-        await asyncio.wait((written,), timeout=DURABLE_WAIT_S)
+        if durable is not None:
+            await asyncio.wait((durable,), timeout=DURABLE_WAIT_S)
 
     def end(self) -> None:
         """The request is over. Without a reply that was kept, the key is free again."""
