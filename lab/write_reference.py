@@ -14,12 +14,14 @@ import ast
 import inspect
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 from junctor.chat import JunctorError
-from junctor.gateway import models_api
+from junctor.gateway import models_api, responses_api
 from junctor.gateway.dialect import DIALECTS
 from junctor.gateway.metrics import Metrics
+from junctor.gateway.response_store import ResponseStore
 from junctor.routing import api as routing_api
 from junctor.routing.store import DecisionStore
 from junctor.serving import errors as _serving_errors  # noqa: F401 - to be found as subclasses
@@ -101,6 +103,7 @@ def routes() -> str:
     """Built with nothing behind them: only their paths and docstrings are read."""
     all_routes = [
         *models_api.routes({}, Metrics(), dict),
+        *responses_api.routes(ResponseStore(Database(Path("none")), timedelta()), str),
         *routing_api.routes(DecisionStore(Database(Path("none"))), no_outcome),
     ]
     out = "# Routes\n\n" + NOTE
@@ -109,7 +112,8 @@ def routes() -> str:
     for dialect in DIALECTS.values():
         out += f"| POST | `{dialect.path}` | {dialect.what} |\n"
     for route in all_routes:
-        out += f"| GET | `{route.path.replace(':path', '')}` | {first_line(route.endpoint)} |\n"
+        method = "DELETE" if "DELETE" in (route.methods or ()) else "GET"
+        out += f"| {method} | `{route.path.replace(':path', '')}` | {first_line(route.endpoint)} |\n"
     return out
 
 

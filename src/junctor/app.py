@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import timedelta
 from importlib import resources
 from typing import Any
 
@@ -23,16 +24,18 @@ from starlette.routing import Router as Routes
 
 from junctor.assemble import Builder, Member, choose_members, database_path
 from junctor.chat import InternalError, JunctorError, Model, ModelCard, UnknownRoute, WrongMethod
-from junctor.gateway import models_api
+from junctor.gateway import models_api, responses_api
 from junctor.gateway.admit import CallerKey, Doorkeeper
 from junctor.gateway.chat import MODEL_IN_URL, ChatEndpoint, Desk
-from junctor.gateway.dialect import DIALECTS, canonical_path, render_refusal
+from junctor.gateway.dialect import DIALECTS, OPENAI_RESPONSES, canonical_path, render_refusal
 from junctor.gateway.front import Front, HttpLimits
 from junctor.gateway.idempotency import Idempotency
 from junctor.gateway.idempotency_store import ReplyStore
+from junctor.gateway.memory import ResponseMemory
 from junctor.gateway.metrics import Metrics
 from junctor.gateway.receive import Receive, Scope, Send, read_headers
 from junctor.gateway.reply import Reply
+from junctor.gateway.response_store import ResponseStore
 from junctor.gateway.server import HttpServer, http_server
 from junctor.gateway.shed import Shedder
 from junctor.gateway.vigil import Vigil
@@ -57,6 +60,9 @@ _QUOTED_CHARACTERS = 200
 ARTEFACT = resources.files("junctor.routing") / "artefact" / "router.msgpack"
 "What the router was trained to; `lab/train_router.py` writes it."
 
+CALLER = "junctor.caller"
+"Key of the ASGI scope: who asks, as `Doorkeeper` names it."
+
 
 class Junctor:
     """The ASGI application. `start` opens everything, `stop` lets go of it; between them it answers."""
@@ -69,6 +75,8 @@ class Junctor:
         self._database = Database(database_path(settings, environment), settings.store.synchronous)
         self._metrics.watch_store(lambda: self._database.failed, lambda: self._database.waiting)
         self._idempotency = Idempotency(ReplyStore(self._database))
+        self._responses = ResponseStore(self._database, timedelta(days=settings.store.keep_responses_days))
+        self._memory = ResponseMemory(self._responses)
         self._transport = Transport()
         self._resilience = Resilience(_policy(settings))
         self._builder: Builder | None = None
@@ -102,6 +110,7 @@ class Junctor:
         self._endpoints = {path: ChatEndpoint(dialect, desk) for path, dialect in DIALECTS.items()}
         self._rest = self._build_rest(pool, ledger)
         self._idempotency.start()
+        self._memory.start()
         for engine in self._builder.engines.values():
             await engine.start()
 
@@ -110,6 +119,7 @@ class Junctor:
         if self._builder is not None:
             await asyncio.gather(*(engine.stop() for engine in self._builder.engines.values()))
         self._idempotency.stop()
+        self._memory.stop()
         await self._transport.close()
         await self._database.close()
 
@@ -148,7 +158,7 @@ class Junctor:
         assert self._rest is not None
         try:
             if scope["path"] not in models_api.OPEN_PATHS:
-                self._doorkeeper.admit(read_headers(scope))
+                scope[CALLER] = self._doorkeeper.admit(read_headers(scope))
             scope["app"] = (
                 self  # with it Starlette raises its 404 and 405, instead of answering in plain text
             )
@@ -172,6 +182,7 @@ class Junctor:
             max_body_bytes=server.max_body_bytes,
             body_timeout_s=server.body_timeout_s,
             send_timeout_s=server.send_timeout_s,
+            memories={OPENAI_RESPONSES.path: self._memory},
         )
 
     def _build_metered(self, members: list[Member], ledger: Ledger) -> dict[str, Model]:
@@ -197,6 +208,7 @@ class Junctor:
 
         routes = [
             *models_api.routes(pool, self._metrics, self._readiness),
+            *responses_api.routes(self._responses, lambda request: request.scope[CALLER]),
             *routing_api.routes(DecisionStore(self._database), outcome_of),
         ]
         # Not Starlette(): its outermost middleware answers our own faults in plain text, before we can.

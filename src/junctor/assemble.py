@@ -18,6 +18,7 @@ from junctor.pool.catalog import (
     choose_price,
     look_up_prices,
 )
+from junctor.pool.responses_upstream import OpenAIResponsesUpstream
 from junctor.pool.scripted import ScriptedModel, parse_script
 from junctor.pool.transport import Target, Timeouts, Transport
 from junctor.pool.upstream import AnthropicUpstream, OpenAIUpstream
@@ -34,7 +35,11 @@ LOCAL = "local"
 SCRIPTED = "scripted"
 "The provider of models that say what a script says."
 
-_UPSTREAMS = {"openai_chat": OpenAIUpstream, "anthropic_messages": AnthropicUpstream}
+_UPSTREAMS = {
+    "openai_chat": OpenAIUpstream,
+    "openai_responses": OpenAIResponsesUpstream,
+    "anthropic_messages": AnthropicUpstream,
+}
 _NO_PROVIDER = Provider(base_url="")
 
 

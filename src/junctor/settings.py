@@ -89,7 +89,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     "Its name at the provider; left out: the same as `name`."
     base_url: str | None = None
     "Where the provider answers, up to and including the version; left out: the catalogue's."
-    dialect: Literal["openai_chat", "anthropic_messages"] | None = None
+    dialect: Literal["openai_chat", "openai_responses", "anthropic_messages"] | None = None
     "The provider's wire format; left out: the catalogue's, else `openai_chat`."
     api_key_env: str | None = None
     "Name of the environment variable that holds the provider's key; left out: the catalogue's."
@@ -175,6 +175,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     "SQLite file; left out: `junctor.db` in the data directory."
     synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
     "`NORMAL` survives a killed process; `FULL` also a power cut, at about 3 ms a commit."
+    keep_responses_days: float = 30.0
+    "How long answers of the Responses API are kept for later requests to go on from, days; 0 keeps none."
 
 
 class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -323,6 +325,8 @@ def _check_ranges(settings: Settings) -> Iterator[tuple[str, str]]:
     for path, share in (("retries.share", settings.retries.share), ("hedging.share", settings.hedging.share)):
         if not 0 <= share <= 1:
             yield path, "must lie between 0 and 1"
+    if not 0 <= settings.store.keep_responses_days <= 36500:
+        yield "store.keep_responses_days", "must lie between 0 and 36500"
     if not 0 <= settings.local.usd_per_hour < inf:
         yield "local.usd_per_hour", "must be 0 or more"
     if not 0 <= settings.server.drain_s < inf:

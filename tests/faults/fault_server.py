@@ -1,8 +1,9 @@
-"""An upstream that fails on purpose: OpenAI's chat API and Anthropic's Messages API on a loopback socket.
+"""An upstream that fails on purpose: OpenAI's two APIs and Anthropic's Messages API on a loopback socket.
 
 The fault is part of the path, so that one server plays many upstreams:
 
     http://127.0.0.1:PORT/<fault>/v1/chat/completions
+    http://127.0.0.1:PORT/<fault>/v1/responses
     http://127.0.0.1:PORT/<fault>/v1/messages
 
 See `FAULTS` for their names; `ok` answers well. A fault written as `429*2` strikes the first two requests
@@ -45,6 +46,10 @@ class Seen:
     @property
     def is_messages(self) -> bool:
         return self.path.endswith("/messages")
+
+    @property
+    def is_responses(self) -> bool:
+        return self.path.endswith("/responses")
 
     @property
     def streams(self) -> bool:
@@ -193,8 +198,16 @@ class Line:
         """A good streamed answer as events."""
         if self.seen.is_messages:
             return messages_frames(usage=usage)
+        if self.seen.is_responses:
+            return responses_frames(usage=usage)
         asked = (self.seen.json.get("stream_options") or {}).get("include_usage")
         return chat_frames(usage=bool(usage and asked))
+
+    def reply(self, *, usage: bool = True) -> bytes:
+        """A good whole answer."""
+        if self.seen.is_messages:
+            return messages_reply()
+        return responses_reply(usage=usage) if self.seen.is_responses else chat_reply(usage=usage)
 
     def error(self, message: str, **fields: Any) -> bytes:
         """An error body in the dialect that was asked in."""
@@ -282,6 +295,59 @@ def messages_reply() -> bytes:
     ).encode()
 
 
+def responses_object(*, usage: bool = True) -> dict[str, Any]:
+    part = {"type": "output_text", "text": TEXT, "annotations": []}
+    item = {
+        "type": "message",
+        "id": "msg_fault",
+        "role": "assistant",
+        "status": "completed",
+        "content": [part],
+    }
+    details = {"cached_tokens": CACHED_TOKENS, "cache_write_tokens": 0}
+    counted = {
+        "input_tokens": INPUT_TOKENS,
+        "input_tokens_details": details,
+        "output_tokens": OUTPUT_TOKENS,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": INPUT_TOKENS + OUTPUT_TOKENS,
+    }
+    return {
+        "id": "resp_fault",
+        "object": "response",
+        "created_at": 1_700_000_000,
+        "status": "completed",
+        "model": "upstream-model",
+        "output": [item],
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "a_field_of_tomorrow": [1, 2],
+        "usage": counted if usage else None,
+    }
+
+
+def responses_reply(*, usage: bool = True) -> bytes:
+    return json.dumps(responses_object(usage=usage)).encode()
+
+
+def responses_frames(*, usage: bool = True) -> list[bytes]:
+    whole = responses_object(usage=usage)
+    begun = {**whole, "status": "in_progress", "output": [], "usage": None}
+    item, part = whole["output"][0], {"type": "output_text", "text": "", "annotations": []}
+    at = {"item_id": item["id"], "output_index": 0, "content_index": 0}
+    opened = {**item, "status": "in_progress", "content": [part]}
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": begun},
+        {"type": "response.output_item.added", "output_index": 0, "item": opened},
+        *({"type": "response.output_text.delta", **at, "delta": word, "logprobs": []} for word in WORDS),
+        {"type": "response.output_text.done", **at, "text": TEXT, "logprobs": []},
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+        {"type": "response.completed", "response": whole},
+    ]
+    return [_event({**one, "sequence_number": n}, one["type"]) for n, one in enumerate(events)]
+
+
 Fault = Callable[[Line], Coroutine[Any, Any, bool]]
 FAULTS: dict[str, Fault] = {}
 "By name. Each answers one request; True means that the connection lives on."
@@ -298,7 +364,7 @@ def _fault(name: str) -> Callable[[Fault], Fault]:
 @_fault("ok")
 async def _ok(line: Line) -> bool:
     if not line.seen.streams:
-        return await line.whole(200, messages_reply() if line.seen.is_messages else chat_reply())
+        return await line.whole(200, line.reply())
     await line.begin_stream()
     for frame in line.frames():
         await line.chunk(frame)
@@ -308,7 +374,7 @@ async def _ok(line: Line) -> bool:
 @_fault("no-usage")
 async def _no_usage(line: Line) -> bool:
     if not line.seen.streams:
-        return await line.whole(200, chat_reply(usage=False))
+        return await line.whole(200, line.reply(usage=False))
     await line.begin_stream()
     for frame in line.frames(usage=False):
         await line.chunk(frame)
@@ -483,7 +549,7 @@ async def _until_close(line: Line) -> bool:
 @_fault("does-not-stream")
 async def _does_not_stream(line: Line) -> bool:
     """Answers whole, whatever was asked."""
-    return await line.whole(200, messages_reply() if line.seen.is_messages else chat_reply())
+    return await line.whole(200, line.reply())
 
 
 @_fault("close-after")
