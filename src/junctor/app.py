@@ -242,6 +242,7 @@ def _policy(settings: Settings) -> Policy:
         attempts=settings.retries.attempts,
         retry_share=settings.retries.share,
         hedge_share=settings.hedging.share if settings.hedging.enabled else 0.0,
+        first_text_s=settings.timeouts.first_token_s,
         total_s=settings.timeouts.total_s,
         ejection=Ejection(
             failures=settings.ejection.failures,

@@ -7,13 +7,16 @@ The fault is part of the path, so that one server plays many upstreams:
     http://127.0.0.1:PORT/<fault>/v1/messages
 
 See `FAULTS` for their names; `ok` answers well. A fault written as `429*2` strikes the first two requests
-only. It is written on bare asyncio streams, because most of what it does no HTTP server lets one do.
+only, one written as `429%30` thirty of a hundred, by a die of known seed. A name may also stand for an
+upstream that changes its ways: `playing["a"] = "500"`. It is written on bare asyncio streams, because most of
+what it does no HTTP server lets one do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import random
 import socket
 import struct
 from collections import Counter
@@ -68,6 +71,15 @@ class FaultServer:
         self.seen: list[Seen] = []
         self.connections = 0
         self.trickle_s = 0.02
+        self.ok_s = 0.0
+        "How long a good answer takes to begin."
+        self.late_s = 1.0
+        "How long a late one takes."
+        self.playing: dict[str, str] = {}
+        "What a name of the path stands for at the moment."
+        self.asked: Counter[str] = Counter()
+        "Requests by the name in their path."
+        self._die = random.Random(1)
         self._struck: Counter[str] = Counter()
         self._arrived = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,10 +117,8 @@ class FaultServer:
 
     async def _answer(self, seen: Seen, line: Line) -> bool:
         """True: the connection can be used again."""
-        name, _, times = seen.fault.partition("*")
-        self._struck[seen.fault] += 1
-        if times and self._struck[seen.fault] > int(times):
-            name = "ok"
+        self.asked[seen.fault] += 1
+        name = self._chosen(self.playing.get(seen.fault, seen.fault))
         answering = asyncio.ensure_future(FAULTS[name](line))
         leaving = asyncio.ensure_future(line.client_leaves())
         done, pending = await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -120,6 +130,16 @@ class FaultServer:
             seen.client_closed.set()
             return False
         return answering.result()
+
+    def _chosen(self, fault: str) -> str:
+        self._struck[fault] += 1
+        name, _, times = fault.partition("*")
+        if times and self._struck[fault] > int(times):
+            return "ok"
+        name, _, share = name.partition("%")
+        if share and self._die.uniform(0, 100) >= float(share):
+            return "ok"
+        return name
 
     async def stop(self) -> None:
         """Cut every connection."""
@@ -363,12 +383,21 @@ def _fault(name: str) -> Callable[[Fault], Fault]:
 
 @_fault("ok")
 async def _ok(line: Line) -> bool:
+    if line.server.ok_s:
+        await asyncio.sleep(line.server.ok_s)
     if not line.seen.streams:
         return await line.whole(200, line.reply())
     await line.begin_stream()
     for frame in line.frames():
         await line.chunk(frame)
     return await line.end_stream()
+
+
+@_fault("late")
+async def _late(line: Line) -> bool:
+    """A good answer that takes its time to begin."""
+    await asyncio.sleep(line.server.late_s)
+    return await _ok(line)
 
 
 @_fault("no-usage")
@@ -534,6 +563,16 @@ async def _trickle(line: Line) -> bool:
         await line.chunk(bytes([byte]))
         if byte == 0x0A:
             await asyncio.sleep(line.server.trickle_s)
+    return await line.end_stream()
+
+
+@_fault("drip")
+async def _drip(line: Line) -> bool:
+    """A byte a second."""
+    await line.begin_stream()
+    for byte in b"".join(line.frames()):
+        await line.chunk(bytes([byte]))
+        await asyncio.sleep(1.0)
     return await line.end_stream()
 
 

@@ -39,11 +39,10 @@ class Bench:
     """A chooser over models that never answer anything themselves."""
 
     def __init__(self, *names: str, **rules: Any) -> None:
-        policy = Policy(**rules)
+        self.policy = policy = Policy(**rules)
         self.clock = Clock()
         self.counts = Counts()
         self.chooser = Chooser(policy, self.counts, self.clock, lambda: 0.0)
-        self.total_s = policy.total_s
         self.watched = [
             Watched(
                 ScriptedModel(ModelCard(name=name), parse_script([{"text": name}])),
@@ -52,9 +51,9 @@ class Bench:
             for name in names
         ]
 
-    def visit(self) -> Visit:
+    def visit(self, request: ChatRequest = REQUEST) -> Visit:
         self.chooser.begin()
-        return Visit(self.watched, REQUEST, self.clock() + self.total_s)
+        return Visit(self.watched, request, self.clock() + self.policy.total_s)
 
     def choose(self, visit: Visit) -> Chosen:
         chosen = self.chooser.choose(visit)
@@ -248,11 +247,35 @@ def test_a_wait_beyond_the_deadline_is_not_begun() -> None:
 def test_a_later_try_gets_the_time_that_is_left() -> None:
     bench = Bench("a", total_s=10.0)
     visit = bench.visit()
-    assert visit.ask(bench.clock) is REQUEST
+    watched, call = bench.choose(visit)
+    assert visit.ask(watched, call, bench.policy, bench.clock) is REQUEST
     bench.clock.now += 3
-    assert visit.ask(bench.clock).within_s == 7
+    assert visit.ask(watched, call, bench.policy, bench.clock).within_s == 7
     bench.clock.now += 8
-    assert visit.ask(bench.clock).within_s == 0
+    assert visit.ask(watched, call, bench.policy, bench.clock).within_s == 0
+
+
+@pytest.mark.parametrize(
+    ("stream", "others", "usual_s", "within_s"),
+    [
+        (True, "b", 1.0, None),
+        (False, "", 1.0, None),
+        (False, "b", 1.0, 30.0),
+        (False, "b", 10.0, 50.0),
+        (False, "b", None, None),
+    ],
+)
+def test_a_whole_answer_may_not_take_all_of_the_time_while_another_model_could_give_it(
+    stream: bool, others: str, usual_s: float | None, within_s: float | None
+) -> None:
+    """It gives no sign before it is whole; what is late for it, its history says."""
+    bench = Bench("a", *others, first_text_s=30.0)
+    whole = msgspec.structs.replace(REQUEST, stream=stream)
+    for _ in range(ENOUGH if usual_s else 0):
+        bench.ask(bench.visit(whole), after_s=usual_s or 0.0)
+    visit = bench.visit(whole)
+    watched, call = bench.choose(visit)
+    assert visit.ask(watched, call, bench.policy, bench.clock).within_s == pytest.approx(within_s)
 
 
 @given(

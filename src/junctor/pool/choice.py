@@ -45,6 +45,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     "Retries at most, as a share of the requests."
     hedge_share: float = 0.0
     "Hedges at most, as a share of the requests; 0: none."
+    first_text_s: float = 120.0
+    "For the first text. A whole answer has none: see `Visit.ask`."
     total_s: float = 600.0
     "For the whole answer: further tries get what is left of it."
     ejection: Ejection = Ejection()
@@ -108,12 +110,26 @@ class Visit:
         self.waited_s = 0.0
         "For upstreams that asked for a pause."
 
-    def ask(self, clock: Callable[[], float]) -> ChatRequest:
-        """The request as the next model gets it: with the time that is left, unless it is the first."""
-        if not self.asked:
-            self.asked = True
+    def ask(self, watched: Watched, call: Call, policy: Policy, clock: Callable[[], float]) -> ChatRequest:
+        """The request as a model gets it: with the time that it may take.
+
+        The first has all of it, the next ones what is left. But an answer that is not streamed gives no sign
+        until it is whole: a model that hangs would use up all of the time. So, where its history says what is
+        late for it and another one could answer, that is all it gets, and `first_text_s` at least.
+        """
+        left_s = self.deadline - clock() if self.asked else inf
+        self.asked = True
+        if not self.request.stream and call.late_after_s < inf and self._has_another(watched):
+            left_s = min(left_s, max(policy.first_text_s, call.late_after_s))
+        if left_s == inf:
             return self.request
-        return msgspec.structs.replace(self.request, within_s=max(0.0, self.deadline - clock()))
+        return msgspec.structs.replace(self.request, within_s=max(0.0, left_s))
+
+    def _has_another(self, watched: Watched) -> bool:
+        return any(
+            other is not watched and other not in self.tries and other.health.state == "ok"
+            for other in self.candidates
+        )
 
 
 Chosen = tuple[Watched, Call]

@@ -274,7 +274,7 @@ class Connection(asyncio.Protocol):
     def _overdue(self, now: float) -> str:
         limits = self._deadlines
         if now >= limits.total_at:
-            return f"did not finish within {limits.total_s:g} s (timeouts.total_s)"
+            return f"did not finish within {limits.total_s:g} s (of timeouts.total_s)"
         if self._talking:
             return f"fell silent for {limits.idle_s:g} s (timeouts.idle_s)"
         return f"gave no text within {limits.first_s:g} s (timeouts.first_token_s)"

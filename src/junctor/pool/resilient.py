@@ -112,8 +112,9 @@ class Resilience:
                     raise
 
     async def _ask(self, visit: Visit, watched: Watched, call: Call) -> Opened:
+        request = visit.ask(watched, call, self._policy, self._clock)
         try:
-            return await open_answer(watched.model, watched.health, call, visit.ask(self._clock))
+            return await open_answer(watched.model, watched.health, call, request)
         except JunctorError as error:
             self._chooser.failed(visit, watched, error)
             raise
