@@ -38,7 +38,7 @@ class Scene:
     "Whether every caller can get an answer: nobody has read a text when the fault strikes."
 
 
-TIMEOUTS = "[timeouts]\nconnect_s = 1\nfirst_token_s = 1\nidle_s = 1\ntotal_s = 20\n"
+TIMEOUTS = "[timeouts]\nconnect_s = 1\nfirst_token_s = 1\nidle_s = 1\ntotal_s = 4\n"
 HEDGING = "[hedging]\nenabled = true\n"
 SCENES = {
     scene.name: scene

@@ -256,20 +256,22 @@ def test_a_later_try_gets_the_time_that_is_left() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stream", "others", "usual_s", "within_s"),
+    ("stream", "others", "usual_s", "first_text_s", "within_s"),
     [
-        (True, "b", 1.0, None),
-        (False, "", 1.0, None),
-        (False, "b", 1.0, 30.0),
-        (False, "b", 10.0, 50.0),
-        (False, "b", None, None),
+        (True, "b", 1.0, 30.0, None),
+        (False, "", 1.0, 30.0, None),
+        (False, "b", None, 30.0, None),
+        (False, "b", 1.0, 30.0, 200.0),
+        (False, "b", 1.0, 250.0, 250.0),
+        (False, "b", 60.0, 30.0, 300.0),
+        (False, "b", 100.0, 30.0, None),
     ],
 )
 def test_a_whole_answer_may_not_take_all_of_the_time_while_another_model_could_give_it(
-    stream: bool, others: str, usual_s: float | None, within_s: float | None
+    stream: bool, others: str, usual_s: float | None, first_text_s: float, within_s: float | None
 ) -> None:
     """It gives no sign before it is whole; what is late for it, its history says."""
-    bench = Bench("a", *others, first_text_s=30.0)
+    bench = Bench("a", *others, first_text_s=first_text_s, total_s=400.0)
     whole = msgspec.structs.replace(REQUEST, stream=stream)
     for _ in range(ENOUGH if usual_s else 0):
         bench.ask(bench.visit(whole), after_s=usual_s or 0.0)

@@ -46,7 +46,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     hedge_share: float = 0.0
     "Hedges at most, as a share of the requests; 0: none."
     first_text_s: float = 120.0
-    "For the first text. A whole answer has none: see `Visit.ask`."
+    "For the first text; no whole answer gets less."
     total_s: float = 600.0
     "For the whole answer: further tries get what is left of it."
     ejection: Ejection = Ejection()
@@ -114,16 +114,18 @@ class Visit:
         """The request as a model gets it: with the time that it may take.
 
         The first has all of it, the next ones what is left. But an answer that is not streamed gives no sign
-        until it is whole: a model that hangs would use up all of the time. So, where its history says what is
-        late for it and another one could answer, that is all it gets, and `first_text_s` at least.
+        until it is whole: a model that hangs would use up all of the time. So, where another one could answer
+        and its history says what is late for it, that is all it gets, and at least half of the time.
         """
-        left_s = self.deadline - clock() if self.asked else inf
+        left_s = self.deadline - clock()
+        limit_s = left_s if self.asked else inf
         self.asked = True
         if not self.request.stream and call.late_after_s < inf and self._has_another(watched):
-            left_s = min(left_s, max(policy.first_text_s, call.late_after_s))
-        if left_s == inf:
+            fair_s = max(policy.first_text_s, call.late_after_s, left_s / 2)
+            limit_s = fair_s if fair_s < left_s else limit_s
+        if limit_s == inf:
             return self.request
-        return msgspec.structs.replace(self.request, within_s=max(0.0, left_s))
+        return msgspec.structs.replace(self.request, within_s=max(0.0, limit_s))
 
     def _has_another(self, watched: Watched) -> bool:
         return any(
