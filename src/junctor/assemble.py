@@ -18,8 +18,9 @@ from junctor.pool.catalog import (
     choose_price,
     look_up_prices,
 )
+from junctor.pool.embeddings import EmbeddingsUpstream, ScriptedEmbeddings
 from junctor.pool.responses_upstream import OpenAIResponsesUpstream
-from junctor.pool.scripted import ScriptedModel, parse_script
+from junctor.pool.scripted import Script, ScriptedModel, parse_script
 from junctor.pool.transport import Target, Timeouts, Transport
 from junctor.pool.upstream import AnthropicUpstream, OpenAIUpstream
 from junctor.serving.card import card_of
@@ -29,6 +30,7 @@ from junctor.serving.manifest import named, shipped
 from junctor.serving.weights import installed
 from junctor.settings import Environment, ModelSettings, Settings
 from junctor.settings_check import SettingsError, suggestion
+from junctor.wire.embeddings import RELAY as EMBEDDINGS
 
 LOCAL = "local"
 "The provider of models that Junctor runs itself."
@@ -39,6 +41,7 @@ _UPSTREAMS = {
     "openai_chat": OpenAIUpstream,
     "openai_responses": OpenAIResponsesUpstream,
     "anthropic_messages": AnthropicUpstream,
+    "openai_embeddings": EmbeddingsUpstream,
 }
 _NO_PROVIDER = Provider(base_url="")
 
@@ -73,6 +76,8 @@ def find_mistakes(settings: Settings, environment: Environment) -> Iterator[str]
     """What makes a model of the settings impossible to build, each as one sentence."""
     for index, model in enumerate(settings.models):
         at = f"models[{index}] ({model.name})"
+        if model.kind == "embeddings":
+            yield from _embeddings_mistakes(model, at)
         if model.provider == LOCAL:
             yield from _local_mistakes(model, at, weights_dir(settings, environment))
         elif model.provider == SCRIPTED:
@@ -82,6 +87,14 @@ def find_mistakes(settings: Settings, environment: Environment) -> Iterator[str]
             yield f"{at}: provider `{model.provider}` is not in the catalogue and has no base_url{hint}"
         else:
             yield from _upstream_mistakes(model, at, environment)
+
+
+def _embeddings_mistakes(model: ModelSettings, at: str) -> Iterator[str]:
+    dialect = PROVIDERS.get(model.provider, _NO_PROVIDER).dialect
+    if model.provider == LOCAL or dialect != "openai_chat":
+        yield f"{at}: provider {model.provider} makes no embeddings; OpenAI and servers of its API do"
+    if model.dialect is not None:
+        yield f"{at}: leave out `dialect`: embeddings have OpenAI's wire format, and no other"
 
 
 def _upstream_mistakes(model: ModelSettings, at: str, environment: Environment) -> Iterator[str]:
@@ -99,13 +112,18 @@ def _upstream_mistakes(model: ModelSettings, at: str, environment: Environment) 
 
 
 def _script_mistakes(model: ModelSettings, at: str) -> Iterator[str]:
-    if not model.script:
+    if not model.script and model.kind == "chat":
         yield f"{at}: provider scripted needs a `script`"
         return
     try:
-        parse_script(list(model.script))
+        _script(model)
     except BadRequest as error:
         yield f"{at}: {error.message}"
+
+
+def _script(model: ModelSettings) -> Script:
+    """Raises `BadRequest`. A model for embeddings needs no lines: its script says when it waits or fails."""
+    return parse_script(list(model.script) or ([{"turn": True}] if model.kind == "embeddings" else []))
 
 
 def _local_mistakes(model: ModelSettings, at: str, folder: Path) -> Iterator[str]:
@@ -170,6 +188,8 @@ def _card(model: ModelSettings, settings: Settings, listed: ListPrice | None) ->
         "licence": model.licence or None,
     }
     overlay = {name: value for name, value in said.items() if value is not None}
+    if model.kind == "embeddings":
+        overlay |= {"dialect": EMBEDDINGS, "skills": frozenset(model.skills or ())}
     return msgspec.structs.replace(known, name=model.name, **overlay)
 
 
@@ -192,7 +212,8 @@ class Builder:
         """The bare model: no retries, no metering."""
         model, card = member.settings, member.card
         if model.provider == SCRIPTED:
-            return ScriptedModel(card, parse_script(list(model.script)))
+            script = _script(model)
+            return ScriptedModel(card, script) if model.kind == "chat" else ScriptedEmbeddings(card, script)
         if model.provider == LOCAL:
             return self._build_local(member)
         variable = _key_variable(model)

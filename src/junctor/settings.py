@@ -85,6 +85,8 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     "Its name in the pool: what callers send as `model`."
     provider: str
     "One of the catalogue (`junctor models --providers`), `local`, `scripted`, or any word with a `base_url`."
+    kind: Literal["chat", "embeddings"] = "chat"
+    "What it is asked for: `embeddings` are asked by name at `/v1/embeddings`, and never by the router."
     model: str = ""
     "Its name at the provider; left out: the same as `name`."
     base_url: str | None = None
@@ -282,6 +284,8 @@ def _check_meaning(settings: Settings) -> Iterator[tuple[str, str]]:
         for name in model.fallbacks:
             if name not in names:
                 yield f"{at}.fallbacks", f"no model is called `{name}`{suggestion(name, names)}"
+            elif settings.models[names.index(name)].kind != model.kind:
+                yield f"{at}.fallbacks", f"`{name}` is not of the same kind: one makes embeddings, one chats"
     for index, key in enumerate(settings.keys):
         if not SHA256.fullmatch(key.sha256):
             yield f"keys[{index}].sha256", "must be 64 hexadecimal digits; `junctor keys new NAME` makes them"

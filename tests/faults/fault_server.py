@@ -5,6 +5,7 @@ The fault is part of the path, so that one server plays many upstreams:
     http://127.0.0.1:PORT/<fault>/v1/chat/completions
     http://127.0.0.1:PORT/<fault>/v1/responses
     http://127.0.0.1:PORT/<fault>/v1/messages
+    http://127.0.0.1:PORT/<fault>/v1/embeddings
 
 See `FAULTS` for their names; `ok` answers well. A fault written as `429*2` strikes the first two requests
 only, one written as `429%30` thirty of a hundred, by a die of known seed. A name may also stand for an
@@ -53,6 +54,10 @@ class Seen:
     @property
     def is_responses(self) -> bool:
         return self.path.endswith("/responses")
+
+    @property
+    def is_embeddings(self) -> bool:
+        return self.path.endswith("/embeddings")
 
     @property
     def streams(self) -> bool:
@@ -227,6 +232,8 @@ class Line:
         """A good whole answer."""
         if self.seen.is_messages:
             return messages_reply()
+        if self.seen.is_embeddings:
+            return embeddings_reply(usage=usage)
         return responses_reply(usage=usage) if self.seen.is_responses else chat_reply(usage=usage)
 
     def error(self, message: str, **fields: Any) -> bytes:
@@ -366,6 +373,13 @@ def responses_frames(*, usage: bool = True) -> list[bytes]:
         {"type": "response.completed", "response": whole},
     ]
     return [_event({**one, "sequence_number": n}, one["type"]) for n, one in enumerate(events)]
+
+
+def embeddings_reply(*, usage: bool = True) -> bytes:
+    data = [{"object": "embedding", "index": 0, "embedding": [0.5, -0.5]}]
+    reply: dict[str, Any] = {"object": "list", "data": data, "model": "upstream-model"}
+    counted = {"usage": {"prompt_tokens": INPUT_TOKENS, "total_tokens": INPUT_TOKENS}}
+    return json.dumps(reply | (counted if usage else {})).encode()
 
 
 Fault = Callable[[Line], Coroutine[Any, Any, bool]]

@@ -6,8 +6,9 @@ from typing import Literal
 
 import msgspec
 
-Dialect = Literal["openai_chat", "openai_responses", "anthropic_messages"]
-"A wire format for chats. `openai_chat` is also the form of `ChatRequest.messages`."
+Dialect = Literal["openai_chat", "openai_responses", "anthropic_messages", "openai_embeddings"]
+"""A wire format for chats, and one for embeddings, which are asked for in the same way. `openai_chat` is also
+the form of `ChatRequest.messages`."""
 
 Mode = Literal["balanced", "cost", "quality"]
 "How much predicted quality may be given up for cost: 2 points, 6 points, none."

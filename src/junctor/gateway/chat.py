@@ -208,6 +208,7 @@ class ChatEndpoint:
             route=self._dialect.path,
             asked_model=request.model if request else "",
             stream=request.stream if request else False,
+            compares=self._dialect.kind == "chat",
         )
 
     async def _close(self, visit: Visit, outcome: str, status: int) -> Receipt:

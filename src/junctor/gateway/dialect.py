@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from junctor.chat import ChatRequest, Event, JunctorError
-from junctor.wire import messages_reply, messages_request, responses_reply, responses_request
+from junctor.wire import embeddings, messages_reply, messages_request, responses_reply, responses_request
 from junctor.wire.messages_reply import MessagesRenderer
 from junctor.wire.openai_reply import ChatRenderer, render_error, render_error_event
 from junctor.wire.openai_request import parse_request
@@ -56,6 +56,8 @@ class CallerDialect(msgspec.Struct, frozen=True, kw_only=True):
     "Where its requests go."
     what: str
     "One line for the table of routes."
+    kind: Literal["chat", "embeddings"] = "chat"
+    "The models that can answer: those of the other kind do not exist for its callers."
     parse: Parse
     renderer: Callable[[Any], Renderer]
     "Takes the call that `parse` gave."
@@ -100,7 +102,21 @@ ANTHROPIC_MESSAGES = CallerDialect(
     keepalive=messages_reply.PING,
 )
 
-DIALECTS = {dialect.path: dialect for dialect in (OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC_MESSAGES)}
+OPENAI_EMBEDDINGS = CallerDialect(
+    path="/v1/embeddings",
+    what="Makes embeddings as OpenAI's API does.",
+    kind="embeddings",
+    parse=embeddings.parse_request,
+    renderer=embeddings.EmbeddingsRenderer,
+    render_error=lambda error, _: render_error(error),
+    render_error_event=lambda error, _: render_error_event(error),
+    keepalive=KEEPALIVE,
+)
+
+DIALECTS = {
+    dialect.path: dialect
+    for dialect in (OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC_MESSAGES, OPENAI_EMBEDDINGS)
+}
 "By path."
 
 _AZURE = re.compile(r"/openai/deployments/(.+?)(/(?:chat/completions|embeddings))")

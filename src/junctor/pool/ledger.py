@@ -180,9 +180,20 @@ class Ledger:
         self._open = dict[str, Entry]()
 
     def open(
-        self, request_id: str, *, caller: str, key_id: str = "", route: str, asked_model: str, stream: bool
+        self,
+        request_id: str,
+        *,
+        caller: str,
+        key_id: str = "",
+        route: str,
+        asked_model: str,
+        stream: bool,
+        compares: bool = True,
     ) -> Entry:
-        """Begin the row of a request. Close it, whatever happens."""
+        """Begin the row of a request. Close it, whatever happens.
+
+        `compares`: whether the strongest model of the pool could have answered it, too.
+        """
         row = LedgerRow(
             request_id=request_id,
             created_at=self._now(),
@@ -192,7 +203,9 @@ class Ledger:
             asked_model=asked_model,
             stream=stream,
         )
-        entry = self._open[request_id] = Entry(row, self._strongest(), self._clock, self._clock())
+        entry = self._open[request_id] = Entry(
+            row, self._strongest() if compares else None, self._clock, self._clock()
+        )
         return entry
 
     def report(self, request_id: str, spent: Spent) -> None:
