@@ -1,4 +1,4 @@
-"""Prompt text -> numbers the predictor weighs: named features, and hashed word pairs.
+"""Prompt text -> numbers the predictor weighs: named features, and hashed words.
 
 Pure, and without numpy: the server has to start fast and stay small. The trainer calls the same functions, so
 that training and serving cannot drift apart. Whoever changes what is computed here raises `FEATURES_VERSION`;
@@ -11,24 +11,26 @@ zlib's CRC-32: stable across processes and machines, unlike Python's salted `has
 from __future__ import annotations
 
 import re
-from itertools import chain
+import sys
+from array import array
 from math import log1p
 from zlib import crc32
 
 import msgspec
 
-FEATURES_VERSION = 1
-BUCKETS = 1 << 15
-"Hash buckets; a power of two."
-MAX_WORDS = 640
-"Words beyond this many are not hashed."
+FEATURES_VERSION = 2
+BUCKETS = 1 << 16
+"Hash buckets: the lower two bytes of a CRC."
+HEAD_BYTES, TAIL_BYTES = 480, 160
+"""Of a longer text only the words in so many bytes at its beginning and at its end are looked at. More words,
+and pairs of words, cost more time and predicted no better (docs/routing.md)."""
 
 LONG_WORD = 8
 "Letters; a longer word counts as long."
 
 NAMES = (
     "log_chars",
-    "log_words",
+    "log_spaces",
     "log_lines",
     "word_length",
     "long_words",
@@ -60,17 +62,27 @@ NAMES = (
 )
 "Names of the dense features, in the order of `Features.named`."
 
-_WORD = re.compile(rb"[a-z]+|0+|[\xc2-\xf4][\x80-\xbf]+")
-"After lower-casing, with digits made `0`. A character outside ASCII is a word of its own, as in Chinese."
+_WORD = re.compile(rb"[a-z0]+|[\xc2-\xf4][\x80-\xbf]+")
+"In a folded text. A character outside ASCII is a word of its own, as in Chinese."
 _CHOICE = re.compile(rb"\n[ \t]*\(?[A-J][.):][ \t]")
 _LIST_ITEM = re.compile(rb"\n[ \t]*(?:[-*]|[0-9]{1,2}[.)])[ \t]")
-_MASK = BUCKETS - 1
 _CAPITALS = bytes(range(65, 91))
 _DIGITS = b"0123456789"
 _ASCII = bytes(range(128))
 _MARKS = bytes(byte for byte in range(33, 127) if not chr(byte).isalnum())
 _CJK_LEADS = bytes(range(0xE3, 0xEE))
-_DIGITS_TO_0 = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
+_LOW_HALF = 0 if sys.byteorder == "little" else 1
+
+
+def _fold(byte: int) -> int:
+    """Letters become small, digits `0`, all other ASCII a space."""
+    character = chr(byte)
+    if byte >= 128 or character.islower():
+        return byte
+    return ord(character.lower()) if character.isupper() else ord("0" if character.isdigit() else " ")
+
+
+_FOLDED = bytes(map(_fold, range(256)))
 
 _WH = frozenset(b"what which who whom whose when where".split())
 _HOW_MANY = frozenset(b"many much often far old total calculate compute determine find sum average".split())
@@ -86,6 +98,8 @@ _CODE_WORDS = frozenset(
     b"lambda".split()
 )
 _CODE_MARKS = (b"==", b"=>", b"</", b";\n", b"{\n", b"()", b"):\n")
+_IN_CODE = b"=</;{()"
+"No mark of code without one of these."
 _CONDITIONAL = frozenset(b"if then given suppose let such assume unless every each twice half".split())
 
 
@@ -95,33 +109,41 @@ class Features(msgspec.Struct, frozen=True, gc=False):
     named: tuple[float, ...]
     "Values of `NAMES`, in that order: shares, logs and flags of about 0..10."
     hashed: tuple[int, ...]
-    "Distinct hash buckets of its words and word pairs, 0..BUCKETS - 1, in no order that means anything."
+    "Distinct hash buckets of its words, 0..BUCKETS - 1, in no order that means anything."
 
 
 def extract_features(text: str) -> Features:
     """Features of a text. Cost grows with its length: `ask.parse_ask` has cut it."""
     data = text.encode("utf-8", "replace")
-    words = _WORD.findall(data.lower().translate(_DIGITS_TO_0))
-    return Features(named=_named(data, words), hashed=_hashed(words[:MAX_WORDS]))
+    words = _words(data)
+    distinct = set(words)
+    return Features(named=_named(data, words, distinct), hashed=_hashed(distinct))
 
 
-def _hashed(words: list[bytes]) -> tuple[int, ...]:
-    """Buckets of words and of pairs; the hash of a pair goes on from that of its first word."""
-    singles = list(map(crc32, words))
-    pairs = map(crc32, words[1:], singles)
-    return tuple(set(map(_MASK.__and__, chain(singles, pairs))))
+def _words(data: bytes) -> list[bytes]:
+    if len(data) > HEAD_BYTES + TAIL_BYTES:
+        data = data[:HEAD_BYTES] + b" " + data[-TAIL_BYTES:]
+    folded = data.translate(_FOLDED)
+    return folded.split() if folded.isascii() else _WORD.findall(folded)
 
 
-def _named(data: bytes, words: list[bytes]) -> tuple[float, ...]:
+def _hashed(distinct: set[bytes]) -> tuple[int, ...]:
+    # As half words, every second one: the lower two bytes of each, without a step of Python for each.
+    codes = array("I", map(crc32, distinct))
+    return tuple(set(memoryview(codes).cast("B").cast("H")[_LOW_HALF::2]))
+
+
+def _named(data: bytes, words: list[bytes], distinct: set[bytes]) -> tuple[float, ...]:
     size = len(data) or 1
     count = len(words) or 1
-    distinct = set(words)
     lengths = list(map(len, words))
-    ascii_size = size - len(data.translate(None, _ASCII))
-    code = len(distinct & _CODE_WORDS) + sum(map(data.count, _CODE_MARKS))
+    beyond_ascii = 0 if data.isascii() else len(data.translate(None, _ASCII))
+    code = len(distinct & _CODE_WORDS)
+    if len(data) > len(data.translate(None, _IN_CODE)):
+        code += sum(map(data.count, _CODE_MARKS))
     return (
         log1p(len(data)),
-        log1p(len(words)),
+        log1p(data.count(b" ")),
         log1p(data.count(b"\n")),
         min(20.0, sum(lengths) / count),
         len([1 for length in lengths if length > LONG_WORD]) / count,
@@ -129,8 +151,8 @@ def _named(data: bytes, words: list[bytes]) -> tuple[float, ...]:
         _count(data, _DIGITS) / size,
         _count(data, _CAPITALS) / size,
         _count(data, _MARKS) / size,
-        (size - ascii_size) / size if data else 0.0,
-        _count(data, _CJK_LEADS) / size,
+        beyond_ascii / size,
+        _count(data, _CJK_LEADS) / size if beyond_ascii else 0.0,
         log1p(data.count(b"?")),
         float(data.rstrip().endswith(b"?")),
         float(not distinct.isdisjoint(_WH)),

@@ -196,7 +196,11 @@ class Predictor:
     def __init__(self, artefact: Artefact) -> None:
         self.artefact = artefact
         self._known = {alias: model for model in artefact.models for alias in model.aliases}
-        self._dense = list(zip(artefact.biases, artefact.named_weights, strict=True))
+        self._bounds = [
+            (mean - NAMED_LIMIT * deviation, mean + NAMED_LIMIT * deviation)
+            for mean, deviation in zip(artefact.means, artefact.deviations, strict=True)
+        ]
+        self._dense = [_unstandardised(artefact, at) for at in range(len(artefact.biases))]
         self._hashed = list(zip(artefact.hashed_scales, artefact.hashed_weights, strict=True))
 
     @property
@@ -240,12 +244,9 @@ class Predictor:
 
     def _columns(self, features: Features) -> list[float]:
         """The functions of x: difficulty, length, topics."""
-        artefact = self.artefact
         named = [
-            max(-NAMED_LIMIT, min(NAMED_LIMIT, (value - mean) / deviation))
-            for value, mean, deviation in zip(
-                features.named, artefact.means, artefact.deviations, strict=True
-            )
+            low if value < low else high if value > high else value
+            for value, (low, high) in zip(features.named, self._bounds, strict=True)
         ]
         columns = [bias + sum(map(mul, weights, named)) for bias, weights in self._dense]
         count = len(features.hashed)
@@ -307,6 +308,13 @@ class Predictor:
         low, high = table.mean_ps[at - 1], table.mean_ps[at]
         share = (mean_p - low) / (high - low)
         return table.abilities[at - 1] + share * (table.abilities[at] - table.abilities[at - 1])
+
+
+def _unstandardised(artefact: Artefact, column: int) -> tuple[float, list[float]]:
+    """Bias and named weights of a column for features as they are, not in standard deviations."""
+    pairs = zip(artefact.named_weights[column], artefact.deviations, strict=True)
+    weights = [weight / deviation for weight, deviation in pairs]
+    return artefact.biases[column] - sum(map(mul, weights, artefact.means)), weights
 
 
 def blended_price(card: ModelCard) -> float:
