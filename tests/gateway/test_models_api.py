@@ -13,13 +13,25 @@ from junctor.pool.scripted import ScriptedModel, parse_script
 
 
 def client(**parts: str) -> TestClient:
-    model = ScriptedModel(ModelCard(name="org/small", provider="test"), parse_script([{"text": "Hi"}]))
-    return TestClient(Starlette(routes=routes({"org/small": model}, Metrics(), lambda: parts)))
+    pool = {
+        name: ScriptedModel(ModelCard(name=name, provider="test"), parse_script([{"text": "Hi"}]))
+        for name in ("org/small", "claude-big")
+    }
+    return TestClient(Starlette(routes=routes(pool, Metrics(), lambda: parts)))
 
 
 def test_models_are_listed_and_found_by_names_with_slashes() -> None:
     assert client().get("/v1/models").json()["data"][0]["id"] == "org/small"
     assert client().get("/v1/models/org/small").json()["owned_by"] == "test"
+
+
+def test_anthropics_clients_get_names_that_claude_code_lists() -> None:
+    """It takes only those that begin with `claude` or `anthropic`; each name finds its model."""
+    listed = client().get("/v1/models", headers={"anthropic-version": "2023-06-01"}).json()["data"]
+    assert [model["id"] for model in listed] == ["claude-junctor-org/small", "claude-big"]
+    assert [model["display_name"] for model in listed] == ["org/small", "claude-big"]
+    found = client().get("/v1/models/claude-junctor-org/small").json()
+    assert (found["id"], found["display_name"]) == ("claude-junctor-org/small", "org/small")
 
 
 def test_health_does_not_depend_on_the_parts() -> None:

@@ -53,6 +53,18 @@ async def test_a_request_and_its_reply(faults: FaultServer, transport: Transport
     assert set(seen.headers) == {"host", "user-agent", "accept-encoding", "x-a", "content-length"}
 
 
+async def test_a_request_can_have_headers_of_its_own(faults: FaultServer, transport: Transport) -> None:
+    own = {"anthropic-beta": "a,b"}
+    async with transport.post(target(faults, **{"x-a": "b"}), b"{}", SHORT, "m", own) as reply:
+        await reply.body()
+    await post(transport, target(faults))
+    assert (faults.seen[0].headers["anthropic-beta"], faults.seen[0].headers["x-a"]) == ("a,b", "b")
+    assert "anthropic-beta" not in faults.seen[1].headers
+    for name, value in (("a", "b\r\nc: d"), ("a:", "b"), ("a", "\u0100")):
+        with pytest.raises(ValueError, match="header"):
+            transport.post(target(faults), b"{}", SHORT, "m", {name: value})
+
+
 async def test_connections_are_kept_also_after_streams(faults: FaultServer, transport: Transport) -> None:
     for _ in range(5):
         await post(transport, target(faults))

@@ -276,7 +276,10 @@ class AnthropicUpstream(Upstream):
         async with self._transport.post(self._counting, sent.body, limits, name, sent.headers) as reply:
             if not 200 <= reply.status < 300:
                 raise await self._refusal(reply, quote=True)
-            return await self._read_whole(reply, reply.headers.get("content-type", ""))
+            try:
+                return await self._read_whole(reply, reply.headers.get("content-type", ""))
+            except UpstreamError as error:
+                raise self._named(error) from None
 
     def parse_reply(self, body: bytes, *, relay: bool) -> Iterator[Event]:
         """The events of a whole reply."""

@@ -200,7 +200,7 @@ class _Error(msgspec.Struct, frozen=True, omit_defaults=True):
 class _Envelope(msgspec.Struct, frozen=True):
     type: str
     error: _Error
-    request_id: str
+    request_id: str | None
 
 
 def render_error(error: JunctorError, request_id: str) -> bytes:
@@ -211,7 +211,7 @@ def render_error(error: JunctorError, request_id: str) -> bytes:
     kind = _ERROR_TYPES.get(error.status, default)
     message = TOO_LONG + error.message if isinstance(error, WindowExceeded) else error.message
     details = {"error_code": error.code} | ({"param": error.param} if error.param else {})
-    return _encode(_Envelope("error", _Error(kind, message, details), request_id))
+    return _encode(_Envelope("error", _Error(kind, message, details), request_id or None))
 
 
 def render_error_event(error: JunctorError, request_id: str) -> bytes:

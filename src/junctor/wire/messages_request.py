@@ -173,7 +173,7 @@ def _read_output(
 
 def _effort_of(budget: object, max_tokens: int | None) -> str:
     """The effort whose share of the answer comes nearest to a budget for thinking."""
-    share = budget / max_tokens if isinstance(budget, int) and max_tokens else 0.5
+    share = min(budget, MOST_TOKENS) / max_tokens if isinstance(budget, int) and max_tokens else 0.5
     return min(_EFFORT_SHARES, key=lambda effort: abs(_EFFORT_SHARES[effort] - share))
 
 

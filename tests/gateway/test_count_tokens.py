@@ -1,0 +1,124 @@
+"""Counting tokens: by the upstream where it can, else by our own estimate."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from junctor.chat import BadRequest, BodyTooLarge, ChatRequest, ModelCard, UnknownModel
+from junctor.gateway.count_tokens import PATH, CountTokens
+from junctor.pool.scripted import ScriptedModel, parse_script
+from running import Running, running
+
+USER = [{"role": "user", "content": "How many?"}]
+
+
+class Asked:
+    """An upstream that counts."""
+
+    def __init__(self) -> None:
+        self.requests: list[ChatRequest] = []
+
+    async def __call__(self, request: ChatRequest) -> bytes:
+        self.requests.append(request)
+        return b'{"input_tokens":14}'
+
+
+def client(asked: Asked, max_body_bytes: int = 10_000) -> TestClient:
+    pool = {
+        name: ScriptedModel(ModelCard(name=name), parse_script([{"text": "a"}]))
+        for name in ("small", "claude")
+    }
+    app = CountTokens(pool, {"claude": asked}, max_body_bytes=max_body_bytes, body_timeout_s=5)
+    return TestClient(Starlette(routes=[Route(PATH, app, methods=["POST"])]))
+
+
+def count(client: TestClient, **fields: Any) -> Any:
+    return client.post(PATH, content=json.dumps({"messages": USER} | fields).encode())
+
+
+def test_an_upstream_that_can_count_is_asked() -> None:
+    asked = Asked()
+    for name in ("claude", "claude-junctor-claude"):
+        answer = count(client(asked), model=name, system="S")
+        assert answer.json() == {"input_tokens": 14}
+        assert "x-junctor-warning" not in answer.headers
+    assert json.loads(bytes(asked.requests[0].body or b""))["system"] == "S"
+
+
+def test_for_others_it_is_an_estimate_that_says_so() -> None:
+    asked = Asked()
+    short = count(client(asked), model="small")
+    long = count(client(asked), model="small", system="word " * 100)
+    assert 0 < short.json()["input_tokens"] < long.json()["input_tokens"]
+    assert "estimated" in short.headers["x-junctor-warning"]
+    assert asked.requests == []
+
+
+def test_bad_requests_are_raised() -> None:
+    for fields, error in (
+        ({"model": "none"}, UnknownModel),
+        ({"model": "small", "messages": 5}, BadRequest),
+        ({}, BadRequest),
+    ):
+        with pytest.raises(error):
+            count(client(Asked()), **fields)
+    with pytest.raises(BodyTooLarge):
+        count(client(Asked(), max_body_bytes=5), model="small")
+
+
+CONFIG = """
+[[models]]
+name = "small"
+provider = "scripted"
+script = [{ text = "Hi" }]
+[[keys]]
+name = "team"
+sha256 = "%s"
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    config = CONFIG % hashlib.sha256(b"junctor_test").hexdigest()
+    with running(config, tmp_path_factory.mktemp("server")) as it:
+        yield it
+
+
+def ask(server: Running, body: Any, key: str = "", method: str = "POST") -> tuple[int, Any, str]:
+    """Status, body, the request's id."""
+    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=10)
+    try:
+        connection.request(method, PATH, json.dumps(body).encode(), {"x-api-key": key} if key else {})
+        reply = connection.getresponse()
+        return reply.status, json.loads(reply.read()), reply.headers["request-id"]
+    finally:
+        connection.close()
+
+
+def test_it_wants_a_key_and_answers_in_anthropics_envelope(server: Running) -> None:
+    fine, key = {"model": "auto", "messages": USER}, "junctor_test"
+    assert ask(server, fine, key)[1]["input_tokens"] > 0
+    for (status, body, request_id), wanted, kind in (
+        (ask(server, fine), 401, "authentication_error"),
+        (ask(server, fine | {"model": "none"}, key), 404, "not_found_error"),
+        (ask(server, {}, key), 400, "invalid_request_error"),
+        (ask(server, {}, key, "GET"), 405, "invalid_request_error"),
+    ):
+        assert (status, body["type"], body["error"]["type"]) == (wanted, "error", kind)
+        assert request_id.startswith("req_")
+
+
+def test_it_leaves_no_row_in_the_ledger(server: Running) -> None:
+    ask(server, {"model": "small", "messages": USER}, "junctor_test")
+    with sqlite3.connect(server.database) as connection:
+        assert connection.execute("SELECT count(*) FROM ledger").fetchone() == (0,)
