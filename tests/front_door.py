@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from junctor.chat import JunctorError
+from junctor.gateway.acceptor import Acceptor
 from junctor.gateway.front import Front, HttpLimits
 from junctor.gateway.http import Connection
 from junctor.gateway.receive import ASGIApp, Receive, Scope, Send
@@ -139,9 +141,10 @@ async def listening(
 ) -> AsyncIterator[Door]:
     loop = asyncio.get_running_loop()
     front = Front(app, HttpLimits(**limits), shedder or Shedder(), render_refusal)
-    server = await loop.create_server(lambda: Connection(front, loop), "127.0.0.1", 0)
+    listener = socket.create_server(("127.0.0.1", 0))
+    acceptor = Acceptor(listener, lambda: Connection(front, loop), loop)
     front.watch(loop)
-    door = Door(front, server.sockets[0].getsockname()[1])
+    door = Door(front, listener.getsockname()[1])
     try:
         yield door
         await door.hang_up()
@@ -151,4 +154,6 @@ async def listening(
         assert front.shedder.in_flight == 0
     finally:
         front.unwatch()
-        server.close()
+        acceptor.close()
+        await acceptor.wait_closed()
+        listener.close()

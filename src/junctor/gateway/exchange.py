@@ -28,11 +28,13 @@ def _render_status_line(status: int) -> bytes:
     return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
-def render_reply(
-    status: int, date_field: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, closes: bool
-) -> bytes:
-    """A whole reply, for what is refused before there is an exchange."""
-    fields = b"".join(b"%b: %b\r\n" % field for field in headers)
+def render_fields(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they go over the line."""
+    return b"".join(b"%b: %b\r\n" % field for field in headers)
+
+
+def render_reply(status: int, date_field: bytes, fields: bytes, body: bytes, *, closes: bool) -> bytes:
+    """A whole reply, for what is refused before there is an exchange. `fields`: see `render_fields`."""
     ending = b"connection: close\r\n" if closes else b""
     length = b"content-length: %d\r\n" % len(body)
     return b"".join([_render_status_line(status), date_field, fields, length, ending, b"\r\n", body])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import Callable
 from email.utils import formatdate
@@ -11,13 +12,16 @@ from typing import Protocol
 import msgspec
 
 from junctor.chat import JunctorError, Overloaded
-from junctor.gateway.exchange import Exchange, render_reply
+from junctor.gateway.exchange import Exchange, render_fields, render_reply
 from junctor.gateway.head import HeadReader
 from junctor.gateway.receive import ASGIApp
 from junctor.gateway.shed import Shedder
 
 RenderRefusal = Callable[[JunctorError, str], tuple[str, bytes]]
 "Content type and body of an error, in the envelope that its path promises."
+
+
+_KEPT_WORDS = 256
 
 
 class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,9 +70,24 @@ class Front:
         self.date_field = _render_date()
         "`date: ...`, with its CR LF."
         self._render_refusal = render_refusal
+        self._worded: dict[tuple[str, str], tuple[bytes, bytes]] = {}
+        "Headers and bodies of refusals by message and path: under load the same ones come again and again."
         self._timer: asyncio.TimerHandle | None = None
+        self._most_connections = sys.maxsize
+        self.change(limits, shedder.max_in_flight)
+
+    def change(self, limits: HttpLimits, max_in_flight: int) -> None:
+        """Go by these limits from now on."""
+        self.limits = limits
+        self.max_connections = min(limits.max_connections, self._most_connections)
+        self.shedder.max_in_flight = max_in_flight
         shortest = min(limits.head_timeout_s, limits.body_timeout_s, limits.send_timeout_s)
         self._period_s = min(1.0, shortest / 4)
+
+    def cap_connections(self, most: int) -> None:
+        """More than so many the system does not allow, whatever the limits say."""
+        self._most_connections = most
+        self.max_connections = min(self.max_connections, most)
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look after the deadlines from now on, until `unwatch`."""
@@ -98,11 +117,18 @@ class Front:
     def render_refusal(self, error: JunctorError, path: str, *, closes: bool) -> bytes:
         """A whole reply."""
         self.refused[error.code] += 1
-        content_type, body = self._render_refusal(error, path)
-        headers = [(b"content-type", content_type.encode("ascii"))]
-        if isinstance(error, Overloaded):
-            headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
-        return render_reply(error.status, self.date_field, headers, body, closes=closes)
+        key = error.message, path
+        if (known := self._worded.get(key)) is None:
+            content_type, body = self._render_refusal(error, path)
+            headers = [(b"content-type", content_type.encode("ascii"))]
+            if isinstance(error, Overloaded):
+                headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
+            known = render_fields(headers), body
+            if len(self._worded) >= _KEPT_WORDS:
+                self._worded.clear()
+            self._worded[key] = known
+        fields, body = known
+        return render_reply(error.status, self.date_field, fields, body, closes=closes)
 
 
 def _render_date() -> bytes:

@@ -27,11 +27,22 @@ MAX_FIELDS = 100
 
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) (/[!-\"$-~]*+) HTTP/1\.([01])")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):([\t -~\x80-\xff]*+)")
-_LENGTH = re.compile(rb"[0-9]{1,15}")
-_HOST = re.compile(rb"(?:[0-9A-Za-z._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _METHOD_BEGINS = re.compile(rb"[A-Z]{1,20}(?: |$)")
 _PATH = re.compile(rb"[A-Z]{1,20} (/[!-\"$->@-~]{0,256})")
 
+_GRAMMARS = {
+    b"host": re.compile(rb"(?:[0-9A-Za-z._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"),
+    b"content-length": re.compile(rb"[0-9]{1,15}"),
+    b"transfer-encoding": re.compile(rb"(?i:chunked)"),
+    b"expect": re.compile(rb"(?i:100-continue)"),
+}
+"Of the fields that say where a request goes and ends: their whole value."
+_GRAMMAR_WORDS = {
+    b"host": "the Host header must be a name or an address, and a port if need be",
+    b"content-length": "Content-Length must be digits alone, 15 at most",
+    b"transfer-encoding": "Transfer-Encoding must be `chunked` alone",
+    b"expect": "Expect can be `100-continue` only",
+}
 _ONCE = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"expect", b"authorization", b"content-encoding"}
 )
@@ -86,17 +97,11 @@ class HeadReader:
         fields = dict(headers)
         if len(fields) < len(headers):
             _refuse_repeated(headers)
-        _check_host(fields.get(b"host"), line)
+        if b"host" not in fields and line.http_version == "1.1":
+            raise MalformedRequest("HTTP/1.1 needs a Host header")
         length, chunked = _read_framing(fields, line)
-        connection = fields.get(b"connection", b"").lower()
-        return Head(
-            line,
-            headers,
-            length,
-            chunked,
-            line.http_version == "1.1" and (connection in (b"", b"keep-alive") or not _closes(headers)),
-            b"expect" in fields and _expects_continue(fields[b"expect"]),
-        )
+        keeps = line.http_version == "1.1" and (b"connection" not in fields or not _closes(headers))
+        return Head(line, headers, length, chunked, keeps, b"expect" in fields)
 
     def _read_line(self, first: bytes) -> RequestLine:
         if len(first) > MAX_LINE:
@@ -127,6 +132,8 @@ class HeadReader:
                 "values no control characters, and lines end with CR LF"
             )
         name, value = found[1].lower(), found[2].strip(b" \t")
+        if (grammar := _GRAMMARS.get(name)) is not None and grammar.fullmatch(value) is None:
+            raise MalformedRequest(_GRAMMAR_WORDS[name])
         if name not in _SECRET and name != b"content-length":
             _keep(self._fields, field, (name, value))
         return name, value
@@ -161,26 +168,14 @@ def _keep(store: dict[bytes, Any], line: bytes, meaning: object) -> None:
 
 def _read_framing(fields: dict[bytes, bytes], line: RequestLine) -> tuple[int, bool]:
     """Length of the body, and whether it is chunked instead."""
-    length, coding = fields.get(b"content-length"), fields.get(b"transfer-encoding")
-    if coding is not None:
-        if length is not None:
-            raise MalformedRequest("Content-Length and Transfer-Encoding exclude each other; send one")
-        if coding.lower() != b"chunked" or line.http_version == "1.0":
-            raise MalformedRequest("Transfer-Encoding must be `chunked` alone, in HTTP/1.1")
-        return 0, True
-    if length is None:
-        return 0, False
-    if _LENGTH.fullmatch(length) is None:
-        raise MalformedRequest("Content-Length must be digits alone, 15 at most")
-    return int(length), False
-
-
-def _check_host(host: bytes | None, line: RequestLine) -> None:
-    if host is None:
-        if line.http_version == "1.1":
-            raise MalformedRequest("HTTP/1.1 needs a Host header")
-    elif _HOST.fullmatch(host) is None:
-        raise MalformedRequest("the Host header must be a name or an address, and a port if need be")
+    length = fields.get(b"content-length")
+    if b"transfer-encoding" not in fields:
+        return 0 if length is None else int(length), False
+    if length is not None:
+        raise MalformedRequest("Content-Length and Transfer-Encoding exclude each other; send one")
+    if line.http_version == "1.0":
+        raise MalformedRequest("HTTP/1.0 has no Transfer-Encoding")
+    return 0, True
 
 
 def _refuse_repeated(headers: list[tuple[bytes, bytes]]) -> None:
@@ -198,12 +193,6 @@ def _closes(headers: list[tuple[bytes, bytes]]) -> bool:
         if name == b"connection"
         for token in value.lower().split(b",")
     )
-
-
-def _expects_continue(expectation: bytes) -> bool:
-    if expectation.lower() != b"100-continue":
-        raise MalformedRequest("Expect can be `100-continue` only")
-    return True
 
 
 def _too_long() -> JunctorError:

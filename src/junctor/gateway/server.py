@@ -9,10 +9,10 @@ import socket
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
 
 import uvicorn
 
+from junctor.gateway.acceptor import Acceptor
 from junctor.gateway.front import Front
 from junctor.gateway.http import Connection
 from junctor.gateway.shed import LagMeter
@@ -41,7 +41,7 @@ class HttpServer(uvicorn.Server):
         self._front = front
         self._drain_s = drain_s
         self._on_drain = on_drain
-        self._lag = LagMeter(front.shedder.note)
+        self._lag = LagMeter(front.shedder)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -53,10 +53,13 @@ class HttpServer(uvicorn.Server):
         loop = asyncio.get_running_loop()
         self.server_state.connections = self._front.connections  # pyright: ignore[reportAttributeAccessIssue]
         self.server_state.tasks = self._front.tasks
-        self._front.max_connections = min(self._front.max_connections, _raise_file_limit() // 2)
+        self._front.cap_connections(_raise_file_limit() // 2)
         self._front.watch(loop)
         self._lag.start(loop)
-        await super().startup(sockets)
+        self.servers = [  # pyright: ignore[reportAttributeAccessIssue] - it is closed like one of asyncio's
+            Acceptor(listener, lambda: Connection(self._front, loop), loop) for listener in sockets or ()
+        ]
+        self.started = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the door, and wait for those inside."""
@@ -109,12 +112,8 @@ def http_server(
 ) -> HttpServer:
     """A server that listens on whatever socket it is given."""
 
-    def connect(_loop: asyncio.AbstractEventLoop | None = None, **_: Any) -> Connection:
-        return Connection(front, _loop or asyncio.get_running_loop())
-
     config = uvicorn.Config(
         front.app,  # pyright: ignore[reportArgumentType] - its ASGI types are narrower than ASGI
-        http=connect,  # pyright: ignore[reportArgumentType] - it makes a protocol, as the class would
         ws="none",
         lifespan="off",
         log_config=None,
