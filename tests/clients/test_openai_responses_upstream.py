@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,8 +72,10 @@ def server(upstream: FaultServer, tmp_path_factory: pytest.TempPathFactory) -> I
             """
             for dialect in ("openai_responses", "openai_chat")
         )
-        config = f"[retries]\nattempts = 1\n[timeouts]\nfirst_token_s = 0.5\nidle_s = 0.5\ntotal_s = 3.0\n{models}"
-        with running(config, tmp_path_factory.mktemp("front")) as front:
+        timeouts = "[timeouts]\nfirst_token_s = 0.5\nidle_s = 0.5\ntotal_s = 3.0\n"
+        with running(
+            f"[retries]\nattempts = 1\n{timeouts}{models}", tmp_path_factory.mktemp("front")
+        ) as front:
             yield front
 
 
@@ -184,3 +187,20 @@ def test_messages_callers_reach_a_responses_upstream(server: Running) -> None:
         except anthropic.NotFoundError:
             pytest.skip("this server has no /v1/messages")
         assert answer.content[-1].text == "Hello there."
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_ends_the_upstreams_call(
+    server: Running, upstream: FaultServer, stream: bool
+) -> None:
+    before = len(upstream.seen)
+    model = "hang-mid-stream" if stream else "hang"
+    impatient = OpenAI(base_url=server.api, api_key="x", max_retries=0, timeout=0.2)
+    with impatient, pytest.raises(openai.APIError):
+        list(impatient.responses.create(model=model, input="Hi", stream=stream) or [])
+    left = threading.Event()
+    for _ in range(100):
+        if upstream.seen[before].client_closed.is_set():
+            break
+        left.wait(0.02)
+    assert upstream.seen[before].client_closed.is_set()

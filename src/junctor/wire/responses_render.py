@@ -77,10 +77,10 @@ def render_request(request: ChatRequest, upstream_model: str) -> Rendered:
 
 def _with_model(body: msgspec.Raw, upstream_model: str) -> bytes:
     """A caller's own body. What only we can read is taken out: ids that we gave, and what we have sealed."""
-    data = bytes(body)
-    fields: Fields = dict(parse_outer(data))
+    fields: Fields = dict(parse_outer(bytes(body)))
     fields.pop(CONSTRAINTS, None)
-    if MARK.encode() in data and (items := as_list(_decode(fields["input"], "input"))):
+    given: msgspec.Raw = fields["input"]
+    if MARK.encode() in bytes(given) and (items := as_list(_decode(given, "input"))):
         fields["input"] = [*_restored(items)]
     return msgspec.json.encode({**fields, "model": upstream_model})
 

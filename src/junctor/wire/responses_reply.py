@@ -146,16 +146,17 @@ class ResponsesRenderer:
         if self._finished is None:
             raise UpstreamBroken("the answer ended without a finish reason")
         if self._last_frame is not None:
-            return self._relayed(self._last_frame) if self._stream else self._last_frame
+            last = self._last_frame
+            return render_event(last, event_type(last)) if self._stream else last
         if self._first_frame is not None:
             raise UpstreamBroken("its stream ended without its last event")
         cut = INCOMPLETE.get(self._finished.reason)
         status = "incomplete" if cut else "completed"
-        last = [*self._output.end(status)]
+        closing = [*self._output.end(status)]
         self._response = self._state(status, self._finished.reason)
         if not self._stream:
             return _encoder.encode(self._response)
-        events = [*self._begin(), *map(self._event, last)]
+        events = [*self._begin(), *map(self._event, closing)]
         return b"".join([*events, self._event((status, {"response": self._response}))])
 
     def fail(self, error: JunctorError) -> bytes:
@@ -191,10 +192,11 @@ class ResponsesRenderer:
         yield self._event(("in_progress", {"response": state}))
 
     def _event(self, said: Said) -> bytes:
-        name, fields = f"response.{said[0]}", said[1]
-        numbered = {"type": name, "sequence_number": self._sequence, **fields}
+        name = f"response.{said[0]}"
+        numbered = {"type": name, "sequence_number": self._sequence, **said[1]}
         self._sequence += 1
-        return render_event(_encoder.encode(numbered), name)
+        # As `render_event`, without its search for line ends: our own JSON has none.
+        return b"event: %b\ndata: %b\n\n" % (name.encode(), _encoder.encode(numbered))
 
     def _relay(self, frame: bytes) -> Iterator[bytes]:
         if not self._stream:
@@ -202,15 +204,13 @@ class ResponsesRenderer:
             return
         if self._first_frame is None:
             self._first_frame = frame
-        if event_type(frame) in ENDS:
+        name = event_type(frame)
+        if name in ENDS:
             # It goes out once the row is durable, and the response is kept.
             self._last_frame = frame
         else:
-            yield self._relayed(frame)
-
-    def _relayed(self, frame: bytes) -> bytes:
-        self._sequence += 1
-        return render_event(frame, event_type(frame) or None)
+            self._sequence += 1
+            yield render_event(frame, name or None)
 
     def _state(self, status: str, reason: FinishReason | None = None) -> Fields:
         """The response as of now."""
