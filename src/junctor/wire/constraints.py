@@ -23,8 +23,9 @@ HEADER_PREFIX = "x-junctor-"
 
 _SHAPES = {field.name: field.type for field in msgspec.structs.fields(Constraints)}
 _LISTS = frozenset({"needs", "only", "never"})
-_HIGHEST = {"quality": 1.0}
-_SAID_AS = {
+HIGHEST = {"quality": 1.0}
+"Of the numbers that have a highest value; the lowest of all is 0."
+SAID_AS = {
     "max_usd": "an amount of USD, such as 0.01",
     "max_first_token_ms": "a number of milliseconds",
     "max_total_ms": "a number of milliseconds",
@@ -35,6 +36,7 @@ _SAID_AS = {
     "quality": "a number from 0 to 1",
     "mode": "one of balanced, cost, quality",
 }
+"What each constraint is, in words."
 _MOST_SHOWN = 80
 
 
@@ -98,7 +100,7 @@ def _check(name: str, value: object, param: str) -> object:
     except (msgspec.ValidationError, OverflowError):
         raise _refusal(name, value, param) from None
     if isinstance(checked, int | float):
-        fits = math.isfinite(checked) and 0 <= checked <= _HIGHEST.get(name, math.inf)
+        fits = math.isfinite(checked) and 0 <= checked <= HIGHEST.get(name, math.inf)
     else:
         fits = name not in _LISTS or "" not in cast("tuple[str, ...]", checked)
     if not fits:
@@ -109,8 +111,8 @@ def _check(name: str, value: object, param: str) -> object:
 def _refusal(name: str, value: object, param: str) -> BadRequest:
     shown = repr(value)
     shown = shown if len(shown) <= _MOST_SHOWN else shown[:_MOST_SHOWN] + "..."
-    least = ", at least 0" if _SAID_AS[name].startswith(("an amount", "a number of", "a whole")) else ""
-    return BadRequest(f"`{param}` must be {_SAID_AS[name]}{least}; it is {shown}", param=param)
+    least = ", at least 0" if SAID_AS[name].startswith(("an amount", "a number of", "a whole")) else ""
+    return BadRequest(f"`{param}` must be {SAID_AS[name]}{least}; it is {shown}", param=param)
 
 
 def _suggestion(name: str, known: Iterable[str], spell: Callable[[str], str]) -> str:

@@ -1,0 +1,330 @@
+"""Bodies of requests and replies as JSON Schema, for the OpenAPI description.
+
+They say what Junctor itself reads and promises, no more: what it passes on unread is open, though the model
+behind it may refuse it. Structs of ours are described by msgspec.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from junctor.chat import Constraints
+from junctor.wire.constraints import HIGHEST, SAID_AS
+from junctor.wire.json_body import MOST_TOKENS
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+_WORDS: Schema = {"type": "string", "minLength": 1}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_FLAG: Schema = {"type": "boolean"}
+_OPEN: Schema = {"type": "object"}
+_ANY: Schema = {}
+
+
+def refer(name: str) -> Schema:
+    """A reference to a schema of the document."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def say(schema: Schema, description: str) -> Schema:
+    """The schema with words."""
+    return {**schema, "description": description}
+
+
+def or_null(schema: Schema) -> Schema:
+    """Null, too: in a request it counts as left out."""
+    if isinstance(kind := schema.get("type"), str):
+        return {**schema, "type": [kind, "null"]}
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def obj(*required: str, **properties: Schema) -> Schema:
+    """An object; fields that are not named here may be there too."""
+    schema: Schema = {"type": "object", "properties": properties, "additionalProperties": True}
+    return {**schema, "required": [*required]} if required else schema
+
+
+def array(items: Schema, least: int = 0) -> Schema:
+    """A list."""
+    return {"type": "array", "items": items, **({"minItems": least} if least else {})}
+
+
+def const(value: str, *others: str) -> Schema:
+    """One of these words."""
+    return {"enum": [value, *others]}
+
+
+_MODEL = say(_WORDS, "A model of the pool, or `auto`: the router chooses.")
+_STREAM = say(or_null(_FLAG), "Whether to answer as server-sent events.")
+_LIMIT = say(
+    {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_TOKENS}, "Most tokens to answer with."
+)
+_CONSTRAINTS = say(or_null(refer("Constraints")), "Limits on which model may answer.")
+_PASSED = "Every other field (`temperature`, ...) is passed on as it is."
+_CHOICE = or_null({"anyOf": [TEXT, _OPEN]})
+
+_CHAT_FIELDS: dict[str, Schema] = {
+    "model": _MODEL,
+    "messages": say(array(refer("ChatMessage"), 1), "The conversation."),
+    "stream": _STREAM,
+    "stream_options": or_null(obj(include_usage=or_null(_FLAG))),
+    "tools": or_null(array(_OPEN)),
+    "tool_choice": _CHOICE,
+    "response_format": or_null(_OPEN),
+    "max_completion_tokens": _LIMIT,
+    "max_tokens": say(
+        _LIMIT, "The older name of `max_completion_tokens`, which counts where both are there."
+    ),
+    "junctor": _CONSTRAINTS,
+}
+
+_CHAT: dict[str, Schema] = {
+    "ChatMessage": obj(
+        "role",
+        role=say(TEXT, "`system`, `developer`, `user`, `assistant` or `tool`."),
+        content=say(_ANY, "A string, or a list of parts: text, images, audio, files."),
+        tool_calls=say(_ANY, "What an assistant called."),
+        tool_call_id=say(_ANY, "The call that a tool answers."),
+    ),
+    "ChatRequest": say(obj("model", "messages", **_CHAT_FIELDS), _PASSED),
+    "ChatCompletion": obj(
+        *("id", "object", "created", "model", "choices"),
+        id=TEXT,
+        object=TEXT,
+        created=_COUNT,
+        model=TEXT,
+        choices=array(
+            obj(
+                *("index", "message", "finish_reason"),
+                index=_COUNT,
+                message=obj("role", role=TEXT, content=or_null(TEXT), tool_calls=or_null(array(_OPEN))),
+                finish_reason=or_null(TEXT),
+            )
+        ),
+        usage=or_null(
+            obj(
+                *("prompt_tokens", "completion_tokens", "total_tokens"),
+                prompt_tokens=_COUNT,
+                completion_tokens=_COUNT,
+                total_tokens=_COUNT,
+            )
+        ),
+    ),
+}
+
+_RESPONSES: dict[str, Schema] = {
+    "ResponsesRequest": say(
+        obj(
+            *("model", "input"),
+            model=_MODEL,
+            input={"anyOf": [TEXT, array(refer("ResponsesItem"), 1)]},
+            instructions=or_null(TEXT),
+            previous_response_id=say(or_null(TEXT), "The stored response to go on from."),
+            store=say(or_null(_FLAG), "Whether to keep the answer for later requests; true when left out."),
+            stream=_STREAM,
+            include=or_null(array(TEXT)),
+            tools=say(or_null(array(obj("type", type=TEXT))), "Functions; other tools need OpenAI's models."),
+            tool_choice=_CHOICE,
+            text=or_null(_OPEN),
+            reasoning=or_null(_OPEN),
+            max_output_tokens=_LIMIT,
+            junctor=_CONSTRAINTS,
+        ),
+        f"{_PASSED} `background`, `conversation` and `prompt` are refused.",
+    ),
+    "ResponsesItem": {
+        "anyOf": [
+            obj(
+                *("role", "content"),
+                type=const("message"),
+                role=const("user", "assistant", "system", "developer"),
+                content={"anyOf": [TEXT, array(refer("ResponsesPart"))]},
+            ),
+            obj(
+                *("type", "call_id", "name", "arguments"),
+                type=const("function_call"),
+                call_id=_WORDS,
+                name=_WORDS,
+                arguments=TEXT,
+            ),
+            obj(
+                *("type", "call_id", "output"),
+                type=const("function_call_output"),
+                call_id=_WORDS,
+                output={"anyOf": [TEXT, array(refer("ResponsesPart"))]},
+            ),
+            obj("type", type=const("reasoning"), summary=array(_OPEN), encrypted_content=or_null(TEXT)),
+            obj("type", "id", type=const("item_reference"), id=_WORDS),
+        ]
+    },
+    "ResponsesPart": say(
+        obj("type", "text", type=const("input_text", "output_text"), text=TEXT),
+        "Images (`input_image`), files and audio have other fields.",
+    ),
+    "Response": obj(
+        *("id", "object", "created_at", "status", "model", "output"),
+        id=TEXT,
+        object=const("response"),
+        created_at=_COUNT,
+        status=TEXT,
+        model=TEXT,
+        output=array(obj("type", type=TEXT)),
+        usage=or_null(_OPEN),
+        error=or_null(_OPEN),
+        previous_response_id=or_null(TEXT),
+    ),
+    "DeletedResponse": obj(
+        *("id", "object", "deleted"), id=TEXT, object=const("response"), deleted={"const": True}
+    ),
+    "InputItems": obj(
+        *("object", "data", "first_id", "last_id", "has_more"),
+        object=const("list"),
+        data=array(obj("type", "id", type=TEXT, id=TEXT)),
+        first_id=or_null(TEXT),
+        last_id=or_null(TEXT),
+        has_more=_FLAG,
+    ),
+}
+
+_MESSAGES_FIELDS: dict[str, Schema] = {
+    "model": _MODEL,
+    "messages": array(refer("MessagesTurn"), 1),
+    "system": or_null(refer("MessagesContent")),
+    "stream": _STREAM,
+    "tools": or_null(array(obj("name", "input_schema", name=_WORDS, input_schema=_OPEN))),
+    "tool_choice": or_null(obj("type", type=const("auto", "any", "none"))),
+    "stop_sequences": or_null(array(TEXT)),
+    "thinking": or_null(_OPEN),
+    "metadata": or_null(_OPEN),
+    "output_config": or_null(_OPEN),
+    "junctor": _CONSTRAINTS,
+}
+
+_MESSAGES: dict[str, Schema] = {
+    "MessagesRequest": say(
+        obj(
+            *("model", "max_tokens", "messages"),
+            max_tokens={"type": "integer", "minimum": 0, "maximum": MOST_TOKENS},
+            **_MESSAGES_FIELDS,
+        ),
+        _PASSED,
+    ),
+    "MessagesCountRequest": obj("model", "messages", **_MESSAGES_FIELDS),
+    "MessagesTurn": obj(
+        *("role", "content"), role=const("user", "assistant"), content=refer("MessagesContent")
+    ),
+    "MessagesContent": {"anyOf": [TEXT, array(refer("MessagesBlock"))]},
+    "MessagesBlock": say(
+        obj("type", "text", type=const("text"), text=TEXT),
+        "Images, documents, thinking, tools' calls and results have other fields.",
+    ),
+    "Message": obj(
+        *("id", "type", "role", "model", "content", "stop_reason", "usage"),
+        id=TEXT,
+        type=const("message"),
+        role=const("assistant"),
+        model=TEXT,
+        content=array(obj("type", type=TEXT)),
+        stop_reason=or_null(TEXT),
+        stop_sequence=or_null(TEXT),
+        usage=obj("input_tokens", "output_tokens", input_tokens=_COUNT, output_tokens=_COUNT),
+    ),
+    "TokenCount": obj("input_tokens", input_tokens=_COUNT),
+}
+
+_OTHERS: dict[str, Schema] = {
+    "EmbeddingsRequest": say(
+        obj(
+            *("model", "input"),
+            model=say(_WORDS, "A model of the pool that makes embeddings; `auto` does not."),
+            input={"anyOf": [TEXT, array({"anyOf": [TEXT, _COUNT, array(_COUNT, 1)]}, 1)]},
+        ),
+        _PASSED,
+    ),
+    "EmbeddingsList": obj("data", data=array(_OPEN), usage=or_null(_OPEN)),
+    "Model": obj(
+        *("id", "object", "created", "owned_by", "type", "display_name", "created_at"),
+        id=TEXT,
+        object=const("model"),
+        created=_COUNT,
+        owned_by=TEXT,
+        type=const("model"),
+        display_name=TEXT,
+        created_at=TEXT,
+    ),
+    "ModelList": obj(*("object", "data"), object=const("list"), data=array(refer("Model"))),
+    "Health": obj("status", status=const("ok")),
+    "Readiness": obj(
+        *("status", "parts"),
+        status=const("ready", "not ready"),
+        parts={"type": "object", "additionalProperties": TEXT},
+    ),
+    "OpenAPI": obj("openapi", "info", "paths", openapi=TEXT, info=_OPEN, paths=_OPEN),
+}
+
+_ERRORS: dict[str, Schema] = {
+    "OpenAIError": obj(
+        "error",
+        error=obj(
+            *("message", "type", "param", "code"),
+            message=TEXT,
+            type=TEXT,
+            param=or_null(TEXT),
+            code=or_null(TEXT),
+        ),
+    ),
+    "AnthropicError": obj(
+        *("type", "error", "request_id"),
+        type=const("error"),
+        error=obj(
+            *("type", "message"),
+            type=TEXT,
+            message=TEXT,
+            details=obj("error_code", error_code=say(TEXT, "The `code` of Junctor's table of errors.")),
+        ),
+        request_id=or_null(TEXT),
+    ),
+}
+
+BODIES: dict[str, Schema] = {**_CHAT, **_RESPONSES, **_MESSAGES, **_OTHERS, **_ERRORS}
+"Hand-written schemas, by name."
+
+
+def _describe_constraints() -> Schema:
+    """The struct, with what it does not say of its fields, and `parse_constraints` checks."""
+    _, described = msgspec.json.schema_components((Constraints,))
+    whole: Schema = described["Constraints"]
+    for name, schema in whole["properties"].items():
+        schema["description"] = f"{SAID_AS[name].capitalize()}; left out: no limit."
+        for option in schema.get("anyOf", [schema]):
+            if option.get("type") in ("number", "integer"):
+                option["minimum"] = 0
+                option |= {"maximum": HIGHEST[name]} if name in HIGHEST else {}
+            elif option.get("type") == "array" and option["items"].get("type") == "string":
+                option["items"]["minLength"] = 1
+    return whole
+
+
+def _in_header(schema: Schema) -> Schema:
+    """A constraint as the value of a header: lists are joined by commas, and null is no value."""
+    if schema.get("type") == "array":
+        one = "|".join(schema["items"].get("enum", [r"[\w.:/@-]+"]))
+        return {"type": "string", "pattern": f"^({one})(, ?({one}))*$"}
+    return next((option for option in schema.get("anyOf", ()) if option.get("type") != "null"), schema)
+
+
+_CONSTRAINTS_SCHEMA = _describe_constraints()
+CONSTRAINT_HEADERS = {
+    name: say(_in_header(schema), schema["description"])
+    for name, schema in _CONSTRAINTS_SCHEMA["properties"].items()
+}
+"The constraints as headers, by the constraint's name."
+
+
+def render_schemas(structs: tuple[type, ...]) -> dict[str, Schema]:
+    """All schemas of the document: `BODIES`, and those of structs, which refer to one another."""
+    _, described = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
+    return {**BODIES, "Constraints": _CONSTRAINTS_SCHEMA, **described}
