@@ -103,7 +103,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         parameters=(
             _ORDER,
             Query("limit", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
-            Query("after", say({"type": "string"}, "The id of the item before the page.")),
+            Query("after", say({"type": "string", "minLength": 1}, "The id of the item before the page.")),
         ),
         replies=_json("InputItems"),
         errors=("response_not_found",),

@@ -64,7 +64,6 @@ _LIMIT = say(
 )
 _CONSTRAINTS = say(or_null(refer("Constraints")), "Limits on which model may answer.")
 _PASSED = "Every other field (`temperature`, ...) is passed on as it is."
-_CHOICE = or_null({"anyOf": [TEXT, _OPEN]})
 
 _CHAT_FIELDS: dict[str, Schema] = {
     "model": _MODEL,
@@ -72,7 +71,7 @@ _CHAT_FIELDS: dict[str, Schema] = {
     "stream": _STREAM,
     "stream_options": or_null(obj(include_usage=or_null(_FLAG))),
     "tools": or_null(array(_OPEN)),
-    "tool_choice": _CHOICE,
+    "tool_choice": or_null({"anyOf": [TEXT, _OPEN]}),
     "response_format": or_null(_OPEN),
     "max_completion_tokens": _LIMIT,
     "max_tokens": say(
@@ -127,7 +126,14 @@ _RESPONSES: dict[str, Schema] = {
             stream=_STREAM,
             include=or_null(array(TEXT)),
             tools=say(or_null(array(obj("type", type=TEXT))), "Functions; other tools need OpenAI's models."),
-            tool_choice=_CHOICE,
+            tool_choice=or_null(
+                {
+                    "anyOf": [
+                        const("none", "auto", "required"),
+                        obj("type", "name", type=const("function"), name=_WORDS),
+                    ]
+                }
+            ),
             text=or_null(_OPEN),
             reasoning=or_null(_OPEN),
             max_output_tokens=_LIMIT,
@@ -298,7 +304,7 @@ def _describe_constraints() -> Schema:
     _, described = msgspec.json.schema_components((Constraints,))
     whole: Schema = described["Constraints"]
     for name, schema in whole["properties"].items():
-        schema["description"] = f"{SAID_AS[name].capitalize()}; left out: no limit."
+        schema["description"] = f"Must be {SAID_AS[name]}; left out: no limit."
         for option in schema.get("anyOf", [schema]):
             if option.get("type") in ("number", "integer"):
                 option["minimum"] = 0
