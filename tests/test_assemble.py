@@ -8,6 +8,8 @@ import pytest
 
 from junctor.assemble import Builder, choose_members, choose_models, find_mistakes
 from junctor.chat import ModelCard
+from junctor.pool.embeddings import EmbeddingsUpstream, ScriptedEmbeddings
+from junctor.pool.responses_upstream import OpenAIResponsesUpstream
 from junctor.pool.scripted import ScriptedModel
 from junctor.pool.transport import Transport
 from junctor.pool.upstream import AnthropicUpstream, OpenAIUpstream
@@ -115,3 +117,45 @@ async def test_each_dialect_has_its_upstream(tmp_path: Path) -> None:
     builder = Builder(settings(text), env, Transport())
     kinds = [type(builder.build(member)) for member in members]
     assert kinds == [OpenAIUpstream, AnthropicUpstream, ScriptedModel]
+
+
+async def test_embeddings_have_a_kind_of_model_of_their_own(tmp_path: Path) -> None:
+    text = """
+    [[models]]
+    name = "vectors"
+    kind = "embeddings"
+    provider = "scripted"
+    [[models]]
+    name = "text-embedding-3-small"
+    kind = "embeddings"
+    provider = "openai"
+    [[models]]
+    name = "gpt"
+    provider = "openai"
+    dialect = "openai_responses"
+    """
+    members = await choose_members(settings(text), environment(tmp_path, OPENAI_API_KEY="sk-x"))
+    builder = Builder(settings(text), environment(tmp_path, OPENAI_API_KEY="sk-x"), Transport())
+    built = [type(builder.build(member)) for member in members]
+    assert built == [ScriptedEmbeddings, EmbeddingsUpstream, OpenAIResponsesUpstream]
+    assert [member.card.dialect for member in members] == [
+        "openai_embeddings",
+        "openai_embeddings",
+        "openai_responses",
+    ]
+    assert members[1].card.skills == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('provider = "anthropic"', "makes no embeddings"),
+        ('provider = "local"\nmodel = "qwen3-0.6b"', "makes no embeddings"),
+        ('provider = "x"\nbase_url = "http://h/v1"\ndialect = "openai_chat"', "leave out `dialect`"),
+        ('provider = "scripted"\nscript = [{ fial = "x" }]', "did you mean `fail`"),
+    ],
+)
+def test_who_makes_no_embeddings_is_a_mistake_of_the_settings(lines: str, words: str, tmp_path: Path) -> None:
+    text = f'[[models]]\nname = "v"\nkind = "embeddings"\n{lines}'
+    mistakes = list(find_mistakes(settings(text), environment(tmp_path, ANTHROPIC_API_KEY="sk-x")))
+    assert any(words in mistake for mistake in mistakes)
