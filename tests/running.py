@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import uvloop
 
 from junctor.app import Junctor
 from junctor.settings import Environment, parse_settings
+from junctor.wire.openapi import Served
 
 
 class Running:
@@ -26,10 +27,15 @@ class Running:
         self._database = database
 
     @property
+    def served(self) -> Sequence[Served]:
+        """What it answers."""
+        return self._app.served
+
+    @property
     def database(self) -> Path:
         """The SQLite file, with all rows of the requests so far: they reach it a moment after the reply."""
         if self._loop.is_running():
-            asyncio.run_coroutine_threadsafe(self._app._database.read("SELECT 1"), self._loop).result()
+            asyncio.run_coroutine_threadsafe(self._app.lasting.database.read("SELECT 1"), self._loop).result()
         return self._database
 
 

@@ -25,7 +25,7 @@ MAX_HALL_IMPORT_MS = 100
 
 BLANKET_EXCEPTS_ALLOWED = {
     "gateway/chat.py": "the outer edge of a request: our own fault becomes a clean 500",
-    "app.py": "the outer edge of all other routes",
+    "gateway/rest.py": "the outer edge of all other routes",
 }
 WITHOUT_OWN_TEST = {
     "__init__.py": "re-exports",
@@ -113,7 +113,7 @@ def test_there_is_no_import_cycle() -> None:
 
 def test_only_a_rooms_api_imports_starlette() -> None:
     """HTTP stays at the doors."""
-    allowed = {"api.py", "models_api.py", "responses_api.py", "app.py"}
+    allowed = {"api.py", "models_api.py", "openapi_api.py", "responses_api.py", "rest.py", "app.py"}
     for path in MODULES:
         if any(name.split(".")[0] == "starlette" for name in _imports(path)):
             assert path.name in allowed, _name(path)

@@ -1,6 +1,10 @@
 """The composition root: settings in, an ASGI application out. The only module that knows every room.
 
-The pool is built from the inside out; for each model of the settings:
+What lasts as long as the process (the database, connections, figures) is made once: `Lasting`. All else is a
+`Generation`, made from one reading of the settings; a reload makes another and puts it in the old one's place
+with one assignment. Requests stay with the generation that they came to.
+
+A generation's pool is built from the inside out; for each model of the settings:
 
     upstream  ->  Metered (counts each call)  ->  Resilient (tries again, asks another)
 
@@ -11,31 +15,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from importlib import resources
 from typing import Any
 
+import msgspec
 from msgspec.structs import asdict
-from starlette.exceptions import HTTPException
-from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Router as Routes
+from starlette.routing import Route
 
 from junctor.assemble import Builder, Member, choose_members, database_path
-from junctor.chat import InternalError, JunctorError, Model, ModelCard, UnknownRoute, WrongMethod
-from junctor.gateway import models_api, responses_api
+from junctor.chat import Model, ModelCard
+from junctor.gateway import models_api, openapi_api, responses_api
 from junctor.gateway.admit import CallerKey, Doorkeeper
 from junctor.gateway.chat import MODEL_IN_URL, ChatEndpoint, Desk
+from junctor.gateway.count_tokens import PATH as COUNT_PATH
+from junctor.gateway.count_tokens import CountTokens
 from junctor.gateway.dialect import DIALECTS, OPENAI_RESPONSES, canonical_path, render_refusal
 from junctor.gateway.front import Front, HttpLimits
+from junctor.gateway.headcount import Headcount
 from junctor.gateway.idempotency import Idempotency
 from junctor.gateway.idempotency_store import ReplyStore
 from junctor.gateway.memory import ResponseMemory
 from junctor.gateway.metrics import Metrics
-from junctor.gateway.receive import Receive, Scope, Send, read_headers
-from junctor.gateway.reply import Reply
+from junctor.gateway.receive import ASGIApp, Receive, Scope, Send
 from junctor.gateway.response_store import ResponseStore
+from junctor.gateway.rest import CALLER, Rest
 from junctor.gateway.server import HttpServer, http_server
 from junctor.gateway.shed import Shedder
 from junctor.gateway.vigil import Vigil
@@ -49,19 +54,49 @@ from junctor.routing import api as routing_api
 from junctor.routing.predictor import Predictor, parse_artefact
 from junctor.routing.router import Router
 from junctor.routing.store import DecisionStore
-from junctor.settings import Environment, Settings
+from junctor.serving.engine import Engine, LlamaEngine
+from junctor.settings import Environment, ServerSettings, Settings
+from junctor.settings_check import SettingsError
 from junctor.store.database import Database
 from junctor.store.ids import new_id
+from junctor.wire.openapi import Served
 
 log = logging.getLogger(__name__)
 
-_QUOTED_CHARACTERS = 200
-"Of a path in an error."
 ARTEFACT = resources.files("junctor.routing") / "artefact" / "router.msgpack"
 "What the router was trained to; `lab/train_router.py` writes it."
 
-CALLER = "junctor.caller"
-"Key of the ASGI scope: who asks, as `Doorkeeper` names it."
+
+class Lasting(msgspec.Struct, frozen=True, kw_only=True):
+    """What outlives a reload."""
+
+    environment: Environment
+    metrics: Metrics
+    database: Database
+    ledger: Ledger
+    idempotency: Idempotency
+    transport: Transport
+    predictor: Predictor
+
+
+class Generation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """All that is made from one reading of the settings."""
+
+    settings: Settings
+    members: Sequence[Member]
+    endpoints: Mapping[str, ASGIApp]
+    "By path: those that ask for an answer."
+    rest: ASGIApp
+    "All other paths."
+    served: Sequence[Served]
+    "What the two answer."
+    strongest: ModelCard | None
+    resilience: Resilience
+    memory: ResponseMemory
+    engines: Mapping[str, LlamaEngine]
+    "By the name of the model; one that did not change is the one of the generation before."
+    headcount: Headcount
+    "Requests that came to this generation."
 
 
 class Junctor:
@@ -69,24 +104,44 @@ class Junctor:
 
     def __init__(self, settings: Settings, environment: Environment) -> None:
         self._settings = settings
-        self._environment = environment
-        self._metrics = Metrics()
-        self._doorkeeper = Doorkeeper([CallerKey(name=key.name, sha256=key.sha256) for key in settings.keys])
-        self._database = Database(database_path(settings, environment), settings.store.synchronous)
-        self._metrics.watch_store(lambda: self._database.failed, lambda: self._database.waiting)
-        self._idempotency = Idempotency(ReplyStore(self._database))
-        self._responses = ResponseStore(self._database, timedelta(days=settings.store.keep_responses_days))
-        self._memory = ResponseMemory(self._responses)
-        self._transport = Transport()
-        self._resilience = Resilience(_policy(settings))
-        self._builder: Builder | None = None
-        self._strongest: ModelCard | None = None
-        self.models: tuple[str, ...] = ()
-        "Names of the models that answer, once started; `auto` is not among them."
-        self._endpoints: dict[str, ChatEndpoint] = {}
-        "By path; empty until `start`."
-        self._rest: ExceptionMiddleware | None = None
+        self._generation: Generation | None = None
+        self._living: list[Generation] = []
+        "Those that requests are inside of; the newest is in force."
+        self._retiring = set[asyncio.Task[None]]()
+        self._reloading = asyncio.Lock()
+        self._front: Front | None = None
         self._draining = False
+        self.config_refused = False
+        "Whether the newest settings were refused, so that older ones are in force."
+        self.reloads = 0
+        "How often new settings came into force since the start."
+        database = Database(database_path(settings, environment), settings.store.synchronous)
+        self.lasting = Lasting(
+            environment=environment,
+            metrics=Metrics(),
+            database=database,
+            ledger=Ledger(database, strongest=lambda: self._current.strongest),
+            idempotency=Idempotency(ReplyStore(database)),
+            transport=Transport(),
+            predictor=Predictor(parse_artefact(ARTEFACT.read_bytes())),
+        )
+        self.lasting.metrics.watch_store(lambda: database.failed, lambda: database.waiting)
+        self.lasting.metrics.watch_config(lambda: self.config_refused, lambda: self.reloads)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models that answer, once started; `auto` is not among them."""
+        return tuple(member.card.name for member in self._current.members)
+
+    @property
+    def served(self) -> Sequence[Served]:
+        """What is answered, once started."""
+        return self._current.served
+
+    @property
+    def settings(self) -> Settings:
+        """Those in force."""
+        return self._generation.settings if self._generation else self._settings
 
     async def start(self) -> None:
         """Open the database, build the pool, start the local engines (which load on their own).
@@ -94,137 +149,166 @@ class Junctor:
         Raises `SettingsError` or `StoreFailed`: a server that cannot work does not start.
         """
         members, _ = await asyncio.gather(
-            choose_members(self._settings, self._environment), self._database.open()
+            choose_members(self._settings, self.lasting.environment), self.lasting.database.open()
         )
-        ledger = Ledger(self._database, strongest=lambda: self._strongest)
-        self._builder = Builder(self._settings, self._environment, self._transport)
-        metered = self._build_metered(members, ledger)
-        self.models = tuple(metered)
-        router = self._build_router(metered)
-        self._strongest = router.strongest
-        pool: dict[str, Model] = {
-            **with_fallbacks(members, metered, self._resilience),
-            router.card.name: router,
-        }
-        desk = self._build_desk(pool, ledger)
-        self._endpoints = {path: ChatEndpoint(dialect, desk) for path, dialect in DIALECTS.items()}
-        self._rest = self._build_rest(pool, ledger)
-        self._idempotency.start()
-        self._memory.start()
-        for engine in self._builder.engines.values():
-            await engine.start()
+        self.lasting.idempotency.start()
+        await self._put_in_force(build(self._settings, members, self.lasting, self._readiness, None))
 
     async def stop(self) -> None:
         """Let go of everything, in the order opposite to `start`. Rows that are queued are written."""
-        if self._builder is not None:
-            await asyncio.gather(*(engine.stop() for engine in self._builder.engines.values()))
-        self._idempotency.stop()
-        self._memory.stop()
-        await self._transport.close()
-        await self._database.close()
+        for task in self._retiring:
+            task.cancel()
+        await asyncio.gather(*(engine.stop() for engine in self._living_engines()))
+        for generation in self._living:
+            generation.memory.stop()
+        self.lasting.idempotency.stop()
+        await self.lasting.transport.close()
+        await self.lasting.database.close()
+
+    async def reload(self, read: Callable[[], Settings]) -> bool:
+        """Go by new settings; with any mistake in them nothing changes, and the log says why.
+
+        `read` may raise `SettingsError`. What needs a restart is left as it is: `[store]`'s path and manner,
+        and where the server listens. True when they are in force.
+        """
+        async with self._reloading:
+            try:
+                settings = read()
+                members = await choose_members(settings, self.lasting.environment)
+            except SettingsError as error:
+                self.config_refused = True
+                log.error(  # noqa: TRY400 - it is the person's fault, not ours
+                    "%s is refused, the settings before it stay in force: %s",
+                    error.path,
+                    "; ".join(error.problems),
+                )
+                return False
+            await self._put_in_force(build(settings, members, self.lasting, self._readiness, self._current))
+            self.config_refused = False
+            self.reloads += 1
+            return True
+
+    async def _put_in_force(self, new: Generation) -> None:
+        for engine in new.engines.values():
+            await engine.start()
+        new.memory.start()
+        old, self._generation = self._generation, new
+        self._living.append(new)
+        if self._front is not None:
+            self._front.change(_http_limits(new.settings.server), new.settings.server.max_in_flight)
+        if old is not None:
+            old.memory.stop()
+            task = asyncio.create_task(self._retire(old))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+
+    async def _retire(self, old: Generation) -> None:
+        """Once its last request has left: end the engines that nobody uses any more."""
+        await old.headcount.emptied()
+        self._living.remove(old)
+        still_used = set(self._living_engines())
+        for engine in old.engines.values():
+            if engine not in still_used:
+                await engine.stop()
+
+    def _living_engines(self) -> dict[Engine, None]:
+        return {engine: None for generation in self._living for engine in generation.engines.values()}
 
     def build_server(self) -> HttpServer:
         """What listens for callers, as `[server]` says."""
         server = self._settings.server
-        limits = HttpLimits(
-            head_timeout_s=server.head_timeout_s,
-            body_timeout_s=server.body_timeout_s,
-            send_timeout_s=server.send_timeout_s,
-            idle_timeout_s=server.idle_timeout_s,
-            max_body_bytes=server.max_body_bytes,
-            max_connections=server.max_connections,
+        self._front = front = Front(
+            self,
+            _http_limits(server),
+            Shedder(server.max_in_flight),
+            lambda error, path: render_refusal(error, path, ""),
         )
-        front = Front(
-            self, limits, Shedder(server.max_in_flight), lambda error, path: render_refusal(error, path, "")
-        )
-        self._metrics.watch_front(front)
+        self.lasting.metrics.watch_front(front)
         return http_server(front, grace_s=server.grace_s, drain_s=server.drain_s, on_drain=self._drain)
 
     def _drain(self) -> None:
         self._draining = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request. Chats go straight to their endpoint, past every framework."""
-        assert self._endpoints, "start() comes first"
+        """One request. Those that ask for an answer go straight to their endpoint, past every framework."""
+        generation = self._current
         path = scope["path"]
         if path.startswith("/openai/"):
             scope["path"], scope[MODEL_IN_URL] = path, _ = canonical_path(path)
-        endpoint = self._endpoints.get(path, self._answer_rest)
-        await endpoint(scope, receive, send)
-
-    async def _answer_rest(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """All routes but the chat: keys are checked here, faults end here."""
-        reply = Reply(send, request_id := new_id("req_"))
-        assert self._rest is not None
+        generation.headcount.inside += 1
         try:
-            if scope["path"] not in models_api.OPEN_PATHS:
-                scope[CALLER] = self._doorkeeper.admit(read_headers(scope))
-            scope["app"] = (
-                self  # with it Starlette raises its 404 and 405, instead of answering in plain text
-            )
-            await self._rest(scope, receive, reply.pass_on)
-        except JunctorError as error:
-            await reply.error(error, *render_refusal(error, scope["path"], request_id))
-        except Exception:
-            log.exception("our own fault in %s", request_id)
-            error = InternalError(f"Junctor failed; the log has the reason under {request_id}")
-            await reply.error(error, *render_refusal(error, scope["path"], request_id))
+            await generation.endpoints.get(path, generation.rest)(scope, receive, send)
+        finally:
+            generation.headcount.leave()
 
-    def _build_desk(self, pool: dict[str, Model], ledger: Ledger) -> Desk:
-        server = self._settings.server
-        return Desk(
-            pool=pool,
-            ledger=ledger,
-            doorkeeper=self._doorkeeper,
-            metrics=self._metrics,
-            vigil=Vigil(server.send_timeout_s, keepalive_s=server.keepalive_s),
-            idempotency=self._idempotency,
-            max_body_bytes=server.max_body_bytes,
-            body_timeout_s=server.body_timeout_s,
-            send_timeout_s=server.send_timeout_s,
-            memories={OPENAI_RESPONSES.path: self._memory},
-        )
-
-    def _build_metered(self, members: list[Member], ledger: Ledger) -> dict[str, Model]:
-        """Each member with its meter, and nothing around it: what the router chooses from."""
-        assert self._builder is not None
-        return {member.card.name: Metered(self._builder.build(member), ledger.report) for member in members}
-
-    def _build_router(self, metered: dict[str, Model]) -> Router:
-        return Router(
-            metered,
-            Predictor(parse_artefact(ARTEFACT.read_bytes())),
-            mode=self._settings.routing.mode,
-            floor=self._settings.routing.quality,
-            save_decision=DecisionStore(self._database).save,
-            new_id=lambda: new_id("dec_"),
-            resilience=self._resilience,
-        )
-
-    def _build_rest(self, pool: dict[str, Model], ledger: Ledger) -> ExceptionMiddleware:
-        async def outcome_of(request_id: str) -> dict[str, Any] | None:
-            row = await ledger.find(request_id)
-            return None if row is None else asdict(row)
-
-        routes = [
-            *models_api.routes(pool, self._metrics, self._readiness),
-            *responses_api.routes(self._responses, lambda request: request.scope[CALLER]),
-            *routing_api.routes(DecisionStore(self._database), outcome_of),
-        ]
-        # Not Starlette(): its outermost middleware answers our own faults in plain text, before we can.
-        return ExceptionMiddleware(
-            Routes(routes, redirect_slashes=False),
-            handlers={HTTPException: _answer_starlettes_error, JunctorError: _answer_error},
-        )
+    @property
+    def _current(self) -> Generation:
+        assert self._generation is not None, "start() comes first"
+        return self._generation
 
     def _readiness(self) -> dict[str, str]:
-        assert self._builder is not None
-        engines = {f"model {name}": engine.status.state for name, engine in self._builder.engines.items()}
-        return {"server": "draining" if self._draining else "ok", "store": "ok", **engines}
+        engines = {f"model {name}": it.status.state for name, it in self._current.engines.items()}
+        config = models_api.REFUSED if self.config_refused else "ok"
+        server = "draining" if self._draining else "ok"
+        return {"server": server, "store": "ok", "config": config, **engines}
+
+
+def build(
+    settings: Settings,
+    members: Sequence[Member],
+    lasting: Lasting,
+    readiness: models_api.Readiness,
+    before: Generation | None,
+) -> Generation:
+    """A generation, beside the one before it; nothing of it runs yet."""
+    builder = Builder(settings, lasting.environment, lasting.transport, before.engines if before else {})
+    metered = {it.card.name: Metered(builder.build(it), lasting.ledger.report) for it in members}
+    resilience = _resilience(settings, members, before)
+    decisions = DecisionStore(lasting.database)
+    embedding = {it.card.name for it in members if it.settings.kind == "embeddings"}
+    router = Router(
+        {name: model for name, model in metered.items() if name not in embedding},
+        lasting.predictor,
+        mode=settings.routing.mode,
+        floor=settings.routing.quality,
+        save_decision=decisions.save,
+        new_id=lambda: new_id("dec_"),
+        resilience=resilience,
+    )
+    pool: dict[str, Model] = {**with_fallbacks(members, metered, resilience), router.card.name: router}
+    doorkeeper = Doorkeeper([CallerKey(name=key.name, sha256=key.sha256) for key in settings.keys])
+    responses = ResponseStore(lasting.database, timedelta(days=settings.store.keep_responses_days))
+    memory = ResponseMemory(responses)
+    pools = {
+        "chat": {name: model for name, model in pool.items() if name not in embedding},
+        "embeddings": {name: pool[name] for name in embedding},
+    }
+    desks = {
+        kind: _desk(settings.server, lasting, of_kind, doorkeeper, memory) for kind, of_kind in pools.items()
+    }
+    routes = [
+        _count_route(settings.server, pools["chat"], builder),
+        *models_api.routes(pool, lasting.metrics, readiness),
+        *responses_api.routes(responses, lambda request: request.scope[CALLER]),
+        *_decision_routes(decisions, lasting.ledger),
+    ]
+    routes += openapi_api.routes(routes, doorkeeper, max_body_bytes=settings.server.max_body_bytes)
+    return Generation(
+        settings=settings,
+        members=members,
+        endpoints={path: ChatEndpoint(dialect, desks[dialect.kind]) for path, dialect in DIALECTS.items()},
+        rest=Rest(routes, doorkeeper.admit),
+        served=(*openapi_api.served(routes),),
+        strongest=router.strongest,
+        resilience=resilience,
+        memory=memory,
+        engines=builder.engines,
+        headcount=Headcount(),
+    )
 
 
 def with_fallbacks(
-    members: list[Member], metered: dict[str, Model], resilience: Resilience
+    members: Sequence[Member], metered: Mapping[str, Model], resilience: Resilience
 ) -> dict[str, Model]:
     """What answers a caller who names a member: it, then its fallbacks.
 
@@ -237,8 +321,9 @@ def with_fallbacks(
     return models
 
 
-def _policy(settings: Settings) -> Policy:
-    return Policy(
+def _resilience(settings: Settings, members: Sequence[Member], before: Generation | None) -> Resilience:
+    """What is known of models that did not change is kept."""
+    policy = Policy(
         attempts=settings.retries.attempts,
         retry_share=settings.retries.share,
         hedge_share=settings.hedging.share if settings.hedging.enabled else 0.0,
@@ -250,21 +335,58 @@ def _policy(settings: Settings) -> Policy:
             max_s=settings.ejection.max_s,
         ),
     )
+    if before is None:
+        return Resilience(policy)
+    known = {member.card.name: member.settings for member in before.members}
+    unchanged = {it.card.name for it in members if known.get(it.card.name) == it.settings}
+    return before.resilience.successor(policy, unchanged)
 
 
-async def _answer_error(request: Request, error: Exception) -> Response:
-    """An error of ours, raised by a route."""
-    assert isinstance(error, JunctorError)
-    content_type, body = render_refusal(error, request.scope["path"], "")
-    return Response(body, error.status, media_type=content_type)
-
-
-async def _answer_starlettes_error(request: Request, error: Exception) -> Response:
-    """Starlette's own 404 and 405, in the envelope that their path promises."""
-    assert isinstance(error, HTTPException)
-    path = request.scope["path"][:_QUOTED_CHARACTERS]
-    if error.status_code == WrongMethod.status:
-        return await _answer_error(request, WrongMethod(f"{path} does not take {request.method}"))
-    return await _answer_error(
-        request, UnknownRoute(f"there is no {path} here; docs/reference/routes.md lists what there is")
+def _desk(
+    server: ServerSettings,
+    lasting: Lasting,
+    pool: dict[str, Model],
+    doorkeeper: Doorkeeper,
+    memory: ResponseMemory,
+) -> Desk:
+    return Desk(
+        pool=pool,
+        ledger=lasting.ledger,
+        doorkeeper=doorkeeper,
+        metrics=lasting.metrics,
+        vigil=Vigil(server.send_timeout_s, keepalive_s=server.keepalive_s),
+        idempotency=lasting.idempotency,
+        max_body_bytes=server.max_body_bytes,
+        body_timeout_s=server.body_timeout_s,
+        send_timeout_s=server.send_timeout_s,
+        memories={OPENAI_RESPONSES.path: memory},
     )
+
+
+def _http_limits(server: ServerSettings) -> HttpLimits:
+    return HttpLimits(
+        head_timeout_s=server.head_timeout_s,
+        body_timeout_s=server.body_timeout_s,
+        send_timeout_s=server.send_timeout_s,
+        idle_timeout_s=server.idle_timeout_s,
+        max_body_bytes=server.max_body_bytes,
+        max_connections=server.max_connections,
+    )
+
+
+def _count_route(server: ServerSettings, pool: dict[str, Model], builder: Builder) -> Route:
+    counting = CountTokens(
+        pool,
+        builder.counters,
+        max_body_bytes=server.max_body_bytes,
+        body_timeout_s=server.body_timeout_s,
+    )
+    return Route(COUNT_PATH, counting, methods=["POST"])
+
+
+def _decision_routes(decisions: DecisionStore, ledger: Ledger) -> list[Route]:
+    async def outcome_of(request_id: str) -> dict[str, Any] | None:
+        row = await ledger.find(request_id)
+        return None if row is None else asdict(row)
+
+    return routing_api.routes(decisions, outcome_of)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 
 from junctor.chat import BadRequest, Model, ModelCard, Price
+from junctor.gateway.count_tokens import Counter
 from junctor.pool.catalog import (
     CONFIGURED,
     PROVIDERS,
@@ -200,13 +201,23 @@ def _key_variable(model: ModelSettings) -> str | None:
 class Builder:
     """Builds what answers under a member's name; keeps the engines it made, to start and stop them."""
 
-    def __init__(self, settings: Settings, environment: Environment, transport: Transport) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        environment: Environment,
+        transport: Transport,
+        running: Mapping[str, LlamaEngine] | None = None,
+    ) -> None:
+        """`running`: engines by model; one that does what is wanted is taken instead of a new one."""
+        self._running = running or {}
         self._settings = settings
         self._environment = environment
         self._transport = transport
         self._timeouts = Timeouts(**msgspec.structs.asdict(settings.timeouts))
         self.engines: dict[str, LlamaEngine] = {}
         "By the name of the model."
+        self.counters: dict[str, Counter] = {}
+        "What counts tokens at an upstream, by the name of the model; not all can."
 
     def build(self, member: Member) -> Model:
         """The bare model: no retries, no metering."""
@@ -217,13 +228,16 @@ class Builder:
         if model.provider == LOCAL:
             return self._build_local(member)
         variable = _key_variable(model)
-        return _UPSTREAMS[card.dialect](
+        upstream = _UPSTREAMS[card.dialect](
             card,
             base_url=model.base_url or PROVIDERS[model.provider].base_url,
             key=self._environment.secret(variable) if variable else None,
             transport=self._transport,
             timeouts=self._timeouts,
         )
+        if isinstance(upstream, AnthropicUpstream):
+            self.counters[card.name] = upstream.count_tokens
+        return upstream
 
     def _build_local(self, member: Member) -> Model:
         local = self._settings.local
@@ -237,5 +251,8 @@ class Builder:
             parallel=local.parallel,
             threads=local.threads,
         )
+        running = self._running.get(member.card.name)
+        if running is not None and running.serves(engine.order):
+            engine = running
         self.engines[member.card.name] = engine
         return LocalModel(member.card, engine, self._transport)

@@ -54,6 +54,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     "How long to go on after SIGTERM with `/readyz` at 503, so that load balancers leave first, seconds."
     grace_s: float = 30.0
     "How long answers in progress may go on after SIGTERM, seconds; at least 1."
+    watch_config: bool = True
+    "Whether a change of this file comes into force at once; without it, on SIGHUP."
 
 
 class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -206,7 +206,7 @@ def test_llamas_command_is_ours_and_its_threads_are_those_we_may_use() -> None:
     """Isolated mode: neither the folder we stand in nor PYTHONPATH can slip in another module."""
     engine = LlamaEngine(Path("/w.gguf"), "tiny", window=4096, parallel=3)
     assert engine._command == (sys.executable, "-I", "-m", "junctor.serving.llama_child")
-    assert engine._order.threads == len(os.sched_getaffinity(0))
+    assert engine.order.threads == len(os.sched_getaffinity(0))
     assert engine._environment["OMP_WAIT_POLICY"] == "passive"
     assert engine._environment["GOMP_SPINCOUNT"] == "0"
 

@@ -49,7 +49,6 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, front: Front, loop: asyncio.AbstractEventLoop) -> None:
         self._front = front
-        self._limits = front.limits
         self._loop = loop
         self._server: Address = None
         self._client: Address = None
@@ -79,7 +78,7 @@ class Connection(asyncio.Protocol):
         self._client = _address(transport, "peername")
         self._server = _address(transport, "sockname")
         self._front.connections.add(self)
-        self.deadline = self._loop.time() + self._limits.head_timeout_s
+        self.deadline = self._loop.time() + self._front.limits.head_timeout_s
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended, whoever ended it."""
@@ -105,7 +104,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """More is waiting to be sent than a client should leave."""
         self.pipe.stick()
-        self.deadline = self._loop.time() + self._limits.send_timeout_s
+        self.deadline = self._loop.time() + self._front.limits.send_timeout_s
 
     def resume_writing(self) -> None:
         """The client has taken most of it."""
@@ -129,7 +128,7 @@ class Connection(asyncio.Protocol):
             self.pipe.abort()
         elif exchange is None:
             if self._unread:
-                limit = self._limits.head_timeout_s
+                limit = self._front.limits.head_timeout_s
                 self._refuse(HeadTimeout(f"the request's headers did not arrive within {limit:g} s"))
             else:
                 self._close()
@@ -138,7 +137,7 @@ class Connection(asyncio.Protocol):
         elif self.pipe.paused:
             self.deadline = self._body_deadline()  # it is us who does not read
         else:
-            limit = self._limits.body_timeout_s
+            limit = self._front.limits.body_timeout_s
             self._give_up(exchange, BodyTimeout(f"the request body did not arrive within {limit:g} s"))
 
     # Reading
@@ -165,7 +164,7 @@ class Connection(asyncio.Protocol):
             check_unfinished(data)
         if data and self._idle:
             self._idle = False
-            self.deadline = self._loop.time() + self._limits.head_timeout_s
+            self.deadline = self._loop.time() + self._front.limits.head_timeout_s
 
     def _begin(self, head: Head, data: bytes) -> bytes:
         """Have a request answered. Gives what follows it."""
@@ -209,8 +208,8 @@ class Connection(asyncio.Protocol):
         try:
             piece, rest = framing.feed(data)
             self._body_size += len(piece)
-            if self._body_size > self._limits.max_body_bytes + SLACK_BYTES:
-                raise BodyTooLarge(f"the request body has more than {self._limits.max_body_bytes} bytes")
+            if self._body_size > (most := self._front.limits.max_body_bytes) + SLACK_BYTES:
+                raise BodyTooLarge(f"the request body has more than {most} bytes")
         except JunctorError as refusal:
             self._give_up(exchange, refusal)
             return b""
@@ -225,7 +224,7 @@ class Connection(asyncio.Protocol):
         return rest
 
     def _body_deadline(self) -> float:
-        return self._loop.time() + self._limits.body_timeout_s + SLACK_S
+        return self._loop.time() + self._front.limits.body_timeout_s + SLACK_S
 
     # The exchange's side
 
@@ -267,7 +266,7 @@ class Connection(asyncio.Protocol):
         """Wait for the next request."""
         self._idle = True
         if not self.pipe.stuck and not self.pipe.closing:
-            self.deadline = self._loop.time() + self._limits.idle_timeout_s
+            self.deadline = self._loop.time() + self._front.limits.idle_timeout_s
 
     def _give_up(self, exchange: Exchange, refusal: JunctorError) -> None:
         """End an exchange that cannot be completed: with a reply, if there is none yet."""
@@ -288,7 +287,7 @@ class Connection(asyncio.Protocol):
         self.pipe.linger()
 
     def _close(self) -> None:
-        self._end(self._limits.send_timeout_s)
+        self._end(self._front.limits.send_timeout_s)
         self.pipe.close()
 
     def _end(self, patience_s: float) -> None:

@@ -170,6 +170,15 @@ class Metrics:
         queued = Gauge("junctor_rows_waiting", "Rows that wait to be written.", registry=self._registry)
         queued.set_function(waiting)
 
+    def watch_config(self, refused: Callable[[], float], reloads: Callable[[], float]) -> None:
+        """Whether the newest configuration is in force: read at each scrape."""
+        figures: tuple[tuple[str, str, Callable[[], float]], ...] = (
+            ("config_refused", "1 while the newest configuration is refused for its mistakes.", refused),
+            ("config_reloads", "How often a new configuration came into force since the start.", reloads),
+        )
+        for name, what, figure in figures:
+            Gauge(f"junctor_{name}", what, registry=self._registry).set_function(figure)
+
     def watch_front(self, front: Front) -> None:
         """Connections, load, and what was refused before it was a request: read at each scrape."""
         figures: tuple[tuple[str, str, Callable[[], float]], ...] = (

@@ -19,6 +19,10 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 CLAUDE_CODE_LISTS = ("claude", "anthropic")
 "How the names begin that Claude Code takes out of a list of models; the others get an alias."
 
+REFUSED = "refused"
+"Of the configuration: the newest has mistakes, and the one before it is in force."
+_WORKING = frozenset({"ok", "ready", REFUSED})
+
 Readiness = Callable[[], dict[str, str]]
 "What each part of the server says of itself, for example `{'store': 'ok', 'model qwen': 'loading'}`."
 
@@ -44,7 +48,7 @@ def routes(pool: Pool, metrics: Metrics, readiness: Readiness) -> list[Route]:
     async def readyz(_: Request) -> Response:
         """Whether every part can work: 200, or 503 with the part that cannot."""
         parts = readiness()
-        ready = all(state in {"ok", "ready"} for state in parts.values())
+        ready = all(state in _WORKING for state in parts.values())
         return JSONResponse(
             {"status": "ready" if ready else "not ready", "parts": parts}, status_code=200 if ready else 503
         )

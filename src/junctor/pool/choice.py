@@ -68,6 +68,10 @@ class Counts:
         self.set_aside: Counter[tuple[str, Why]] = Counter()
         "By model and reason."
 
+    def count_set_aside(self, name: str, why: Why) -> None:
+        """A model has been set aside."""
+        self.set_aside[name, why] += 1
+
 
 class Watched:
     """A model, and what is known of its health."""

@@ -107,7 +107,7 @@ class Health:
         self.state: State = "ok"
         self.until = 0.0
         "When it may be probed, unless it is ok."
-        self._rule = rule
+        self.rule = rule
         self._clock = clock
         self._on_set_aside = on_set_aside
         self._times = FirstTokenTimes()
@@ -206,7 +206,7 @@ class Health:
         pause_s = error.retry_after_s or 0.0
         if self.state != "failing" or was_probe:
             self._failures += not (pause_s and isinstance(error, UpstreamRateLimited))
-            if self._failures >= self._rule.failures:
+            if self._failures >= self.rule.failures:
                 self._eject("failing")
             elif was_probe and self.state == "slow":
                 self._eject("slow")
@@ -242,7 +242,7 @@ class Health:
 
         They are the oldest ones, and no later one has got a text.
         """
-        most = self._rule.failures
+        most = self.rule.failures
         if len(self._waiting) < most:
             return False
         now = self._clock()
@@ -264,7 +264,7 @@ class Health:
                     self._come_back()
             return
         self._late.append((call.times, took_s))
-        if len(self._late) >= self._rule.failures:
+        if len(self._late) >= self.rule.failures:
             self._eject("slow")
 
     def _eject(self, why: Literal["failing", "slow"]) -> None:
@@ -272,11 +272,11 @@ class Health:
         if self.state == "ok":
             self._ejections = max(0, self._ejections - int((now - self._since) / FORGET_S))
         self._ejections += 1
-        self._set_aside(why, now + min(self._rule.max_s, self._rule.base_s * self._ejections))
+        self._set_aside(why, now + min(self.rule.max_s, self.rule.base_s * self._ejections))
 
     def _pause(self, seconds: float) -> None:
         """It asked for it. Not for longer than the longest ejection: a mistake must not cost us the model."""
-        until = self._clock() + min(seconds, self._rule.max_s)
+        until = self._clock() + min(seconds, self.rule.max_s)
         if self.state == "failing":
             self.until = max(self.until, until)
         else:
@@ -293,7 +293,7 @@ class Health:
     def _come_back(self) -> None:
         """On trial: until a whole answer has come, one more failure is enough."""
         if self.state == "failing":
-            self._failures = self._rule.failures - 1
+            self._failures = self.rule.failures - 1
         self.state = "ok"
         self._since = self._clock()
         self._probe = None

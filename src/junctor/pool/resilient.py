@@ -18,13 +18,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
 from junctor.chat import ChatRequest, Event, JunctorError, Model, ModelCard
 from junctor.pool.choice import Chooser, Chosen, Counts, Policy, Visit, Watched
 from junctor.pool.hedged import Opened, open_answer, race
-from junctor.pool.outlier import Call, Health, ModelHealth, Why
+from junctor.pool.outlier import Call, Health, ModelHealth
 from junctor.pool.retry_budget import HedgeBudget
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -37,24 +37,41 @@ class Resilience:
         self,
         policy: Policy,
         *,
+        counts: Counts | None = None,
+        health: Mapping[str, Health] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Sleep = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`clock`: seconds, never backwards; `jitter` gives 0..1."""
-        self.counts = Counts()
+        """`health`: what is known already; `clock`: seconds, never backwards; `jitter` gives 0..1."""
+        self.counts = counts or Counts()
         self._policy = policy
         self._clock = clock
         self._sleep = sleep
         self._chooser = Chooser(policy, self.counts, clock, jitter)
         self._hedges = HedgeBudget(policy.hedge_share) if policy.hedge_share else None
-        self._health: dict[str, Health] = {}
+        self._health: dict[str, Health] = {**(health or {})}
+        self._jitter = jitter
+
+    def successor(self, policy: Policy, unchanged: Collection[str]) -> Resilience:
+        """One with another policy, that counts on and knows what this one knows of the unchanged models."""
+        kept = {name: health for name, health in self._health.items() if name in unchanged}
+        for health in kept.values():
+            health.rule = policy.ejection
+        return Resilience(
+            policy,
+            counts=self.counts,
+            health=kept,
+            clock=self._clock,
+            sleep=self._sleep,
+            jitter=self._jitter,
+        )
 
     def watch(self, model: Model) -> Watched:
         """The model with its health, which belongs to its name: whoever watches it shares it."""
         name = model.card.name
         if name not in self._health:
-            self._health[name] = Health(name, self._policy.ejection, self._clock, self._count_set_aside)
+            self._health[name] = Health(name, self._policy.ejection, self._clock, self.counts.count_set_aside)
         return Watched(model, self._health[name])
 
     def health(self) -> dict[str, ModelHealth]:
@@ -154,9 +171,6 @@ class Resilience:
             asked.append((watched, call))
             return self._ask(visit, watched, call)
         return None
-
-    def _count_set_aside(self, name: str, why: Why) -> None:
-        self.counts.set_aside[name, why] += 1
 
 
 def _hedge_after(visit: Visit, call: Call) -> float | None:

@@ -114,7 +114,8 @@ class ChildEngine:
         environment: Mapping[str, str],
         patience: Patience | None = None,
     ) -> None:
-        self._order = order
+        self.order = order
+        "What it serves, and how; the key and the path are new at every start."
         self._command = command
         self._environment = environment
         self._patience = patience or Patience()
@@ -130,11 +131,15 @@ class ChildEngine:
         """What it is doing now."""
         return self._status
 
+    def serves(self, order: Order) -> bool:
+        """Whether it does what another engine would; one that was given up does not."""
+        return self.order == order and self._status.state != "failed"
+
     async def start(self) -> None:
         """Begin loading, without waiting for it."""
         if self._keeper is None:
             self._move(EngineStatus(state="starting", crashes=0))
-            self._keeper = asyncio.create_task(self._keep(), name=f"engine {self._order.name}")
+            self._keeper = asyncio.create_task(self._keep(), name=f"engine {self.order.name}")
 
     async def stop(self) -> None:
         """End the child. Requests in flight are cut."""
@@ -169,7 +174,7 @@ class ChildEngine:
             "failed": "crashed again and again and was given up; see the log, then restart the server",
         }.get(self._status.state, "is loading its weights; try again in a few seconds")
         last = f" (last crash: {self._status.detail})" if self._status.detail else ""
-        error = EngineDown(f"the engine of {self._order.name} {what}{last}", model=self._order.name)
+        error = EngineDown(f"the engine of {self.order.name} {what}{last}", model=self.order.name)
         error.transient = False  # `endpoint` has waited already
         return error
 
@@ -191,13 +196,13 @@ class ChildEngine:
         state: EngineState = "failed" if given_up else "restarting"
         self._move(EngineStatus(state=state, crashes=crashes, load_s=self._status.load_s, detail=cause))
         if given_up:
-            log.error("the engine of %s is given up after %d crashes: %s", self._order.name, crashes, cause)
+            log.error("the engine of %s is given up after %d crashes: %s", self.order.name, crashes, cause)
         else:
-            log.warning("the engine of %s crashed (%d so far): %s", self._order.name, crashes, cause)
+            log.warning("the engine of %s crashed (%d so far): %s", self.order.name, crashes, cause)
 
     async def _run_once(self) -> tuple[float, str]:
         """One life of the child: how long it could answer, seconds, and what it died of, in words."""
-        order = replace(self._order, key=secrets.token_hex(32), path=secrets.token_hex(16))
+        order = replace(self.order, key=secrets.token_hex(32), path=secrets.token_hex(16))
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=dict(self._environment)
@@ -225,7 +230,7 @@ class ChildEngine:
         self._endpoint = Endpoint(base_url=ready.base_url, key=order.key, start=self._starts)
         load_s = round(since - began, 2)
         self._move(replace(self._status, state="ready", pid=life.pid, load_s=load_s))
-        log.info("the engine of %s is ready after %.1f s", self._order.name, load_s)
+        log.info("the engine of %s is ready after %.1f s", self.order.name, load_s)
         cause = await life.wait()
         return time.monotonic() - since, cause
 
