@@ -22,6 +22,7 @@ from junctor.chat import (
     UpstreamUnauthorised,
     WindowExceeded,
 )
+from junctor.pool.responses_upstream import OpenAIResponsesUpstream
 from junctor.pool.transport import Timeouts, Transport
 from junctor.pool.upstream import AnthropicUpstream, OpenAIUpstream, Upstream
 from junctor.wire import messages_request, openai_request
@@ -226,6 +227,29 @@ async def test_a_tool_that_only_anthropics_models_have_is_refused_elsewhere(
     assert server.seen == []
     await events_of(anthropic(server, transport), request)
     assert server.seen[0].json["tools"] == [{"type": "web_search_20250305", "name": "web_search"}]
+
+
+async def test_an_upstream_of_the_responses_api_gets_what_it_has_a_place_for(
+    server: RecordedServer, transport: Transport
+) -> None:
+    card = ModelCard(name="m", upstream="gpt-x", dialect="openai_responses")
+    upstream = OpenAIResponsesUpstream(
+        card, base_url=server.base_url, key=None, transport=transport, timeouts=SHORT
+    )
+    said = [{"type": "output_text", "text": "Yes."}]
+    server.script({"status": "completed", "output": [{"type": "message", "content": said}]})
+    signed = {"type": "thinking", "thinking": "Hm.", "signature": "zz"}
+    upload = {"type": "container_upload", "file_id": "f"}
+    text = {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}
+    turns = [{"role": "user", "content": [upload, text]}, {"role": "assistant", "content": [signed]}, *USER]
+    events = await events_of(upstream, messages(messages=turns))
+    assert server.seen[-1].json["input"][0]["content"] == [{"type": "input_text", "text": "a"}]
+    assert isinstance(events[0], Started)
+    assert events[0].left_out == (
+        "cache_control",
+        "messages.content (container_upload)",
+        "messages.thinking_blocks",
+    )
 
 
 async def test_a_server_that_shows_its_reasoning_gets_it_back(

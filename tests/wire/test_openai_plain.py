@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from openai.types.chat import completion_create_params as params
 from pydantic import TypeAdapter
 
-from junctor.chat import BadRequest
+from junctor.chat import BadRequest, ChatRequest
 from junctor.wire.messages_request import parse_request
-from junctor.wire.openai_plain import plain_messages, plain_tools, render_plain
+from junctor.wire.openai_plain import render_plain, without_extras
 
 SDK = TypeAdapter(params.CompletionCreateParamsNonStreaming)
 MARK = {"cache_control": {"type": "ephemeral"}}
@@ -146,6 +146,21 @@ def test_blocks_that_openai_has_no_word_for_are_named() -> None:
     }
 
 
+def test_what_only_anthropics_api_has_is_taken_out_for_the_responses_api() -> None:
+    """Images stay where they are, and so does reasoning of its own: it has places for both."""
+    signed = {"type": "thinking", "thinking": "Hm.", "signature": "zz"}
+    own = {"type": "thinking", "thinking": "Hm.", "signature": "openai_responses:rs_1:zz"}
+    turns = [user(text("a") | MARK), assistant(signed, own, use(0)), user(result(0, PNG, is_error=True))]
+    body = {"model": "m", "max_tokens": 9, "messages": turns}
+    request = parse_request(json.dumps(body).encode(), {}, request_id="", caller="").request
+    plain, left_out = without_extras(request)
+    messages = json.loads(bytes(plain.messages))
+    assert messages[0] == {"role": "user", "content": "a"}
+    assert messages[1]["thinking_blocks"] == [own]
+    assert messages[2] == {"role": "tool", "tool_call_id": "t0", "content": [URL]}
+    assert left_out == {"cache_control", "messages.is_error", "messages.thinking_blocks"}
+
+
 def test_without_a_tool_that_is_left_there_are_none() -> None:
     body, _ = sent(user(text("a")), tools=[{"type": "web_search_20250305", "name": "w"}])
     assert "tools" not in body
@@ -153,9 +168,11 @@ def test_without_a_tool_that_is_left_there_are_none() -> None:
 
 @pytest.mark.parametrize("raw", [b"5", b"[5]", b"[" * 9000, b'["\\ud800"]'])
 def test_hostile_json_is_a_bad_request(raw: bytes) -> None:
-    for convert in (lambda one: plain_messages(one, reasoning=True), plain_tools):
-        with pytest.raises(BadRequest):
-            convert(msgspec.Raw(raw))
+    for fields in ({"messages": raw}, {"messages": b"[]", "tools": raw}):
+        asked = ChatRequest(model="m", **{name: msgspec.Raw(value) for name, value in fields.items()})
+        for convert in (without_extras, lambda one: render_plain(one, "m", reasoning=True)):
+            with pytest.raises(BadRequest):
+                convert(asked)
 
 
 ANYTHING = st.recursive(
@@ -182,8 +199,9 @@ MESSAGES = st.lists(
 )
 
 
-@given(MESSAGES)
-def test_any_messages_are_plain_or_a_bad_request(messages: list[Any]) -> None:
+@given(MESSAGES, MESSAGES)
+def test_any_messages_are_plain_or_a_bad_request(messages: list[Any], tools: list[Any]) -> None:
+    said = {"messages": messages, "tools": tools}
+    raw = {name: msgspec.Raw(json.dumps(value).encode()) for name, value in said.items()}
     with suppress(BadRequest):
-        plain_messages(msgspec.Raw(json.dumps(messages).encode()), reasoning=True)
-        plain_tools(msgspec.Raw(json.dumps(messages).encode()))
+        render_plain(ChatRequest(model="m", **raw), "m", reasoning=True)

@@ -1,4 +1,4 @@
-"""Requests of other dialects as plain OpenAI chat requests.
+"""Requests of other dialects as plain OpenAI requests.
 
 What `messages_turns` and `responses_input` put beside OpenAI's form is taken out, because strict servers
 refuse fields that they do not know. What is lost by that is named.
@@ -15,66 +15,86 @@ from junctor.wire.json_body import Rendered
 from junctor.wire.json_value import BAD_JSON, as_list, as_object, as_text
 from junctor.wire.messages_turns import EXTRAS, MARK, Block
 from junctor.wire.openai_request import render_request
+from junctor.wire.responses_reasoning import NATIVE
 
-_BESIDE = (EXTRAS, MARK, "is_error", "thinking_blocks", "reasoning_content")
-"Fields of messages that plain OpenAI lacks; the last one many servers have."
+_EXTRAS = (EXTRAS, MARK, "is_error")
+"Fields beside OpenAI's form that only Anthropic's API has."
 _FILE_NAME = "document.pdf"
 "OpenAI wants one; Anthropic's documents may have none."
 _NO_TEXT = "(see below)"
 "Stands for a tool's result that is an image alone."
 
 
-class Plain(msgspec.Struct, frozen=True):
-    """What is sent, and what of it was left out."""
-
-    values: list[Block]
-    left_out: frozenset[str]
-
-
 def render_plain(request: ChatRequest, upstream_model: str, *, reasoning: bool) -> Rendered:
-    """A translated request for an upstream of OpenAI's chat API. `reasoning`: see `plain_messages`."""
-    messages = plain_messages(request.messages, reasoning=reasoning)
-    tools = Plain([], frozenset()) if request.tools is None else plain_tools(request.tools)
-    plain = msgspec.structs.replace(
-        request,
-        messages=msgspec.Raw(msgspec.json.encode(messages.values)),
-        tools=msgspec.Raw(msgspec.json.encode(tools.values)) if tools.values else None,
-    )
-    body = render_request(plain, upstream_model)
-    return Rendered(body, tuple(sorted(messages.left_out | tools.left_out)))
-
-
-def plain_messages(raw: msgspec.Raw, *, reasoning: bool) -> Plain:
-    """The messages as OpenAI's API defines them. Raises `BadRequest`.
+    """A translated request for an upstream of OpenAI's chat API. Raises `BadRequest`.
 
     `reasoning`: whether the server takes its own reasoning back, as `reasoning_content`. What carries another
     server's proof is never sent to it.
     """
     left_out: set[str] = set()
-    messages: list[Block] = []
-    shown: list[Block] = []
-    for message in _decode(raw, "messages"):
-        if message.get("role") != "tool" and shown:
-            messages.append({"role": "user", "content": shown})
-            shown = []
-        plain = _plain_message(message, left_out, reasoning=reasoning)
-        if plain.get("role") == "tool":
-            shown += _take_images(plain)
-        _append(messages, plain)
-    if shown:
-        messages.append({"role": "user", "content": shown})
-    return Plain(messages, frozenset(left_out))
+    messages = _shed_messages(request.messages, left_out)
+    plain = msgspec.structs.replace(
+        request,
+        messages=_encode(_plain_messages(messages, left_out, reasoning=reasoning)),
+        tools=_shed_tools(request.tools, left_out),
+    )
+    return Rendered(render_request(plain, upstream_model), tuple(sorted(left_out)))
 
 
-def plain_tools(raw: msgspec.Raw) -> Plain:
-    """The tools as OpenAI's API defines them. Raises `BadRequest`."""
+def without_extras(request: ChatRequest) -> tuple[ChatRequest, frozenset[str]]:
+    """A request for the Responses API without what only Anthropic's has, and the names of that.
+
+    Raises `BadRequest`.
+    """
     left_out: set[str] = set()
+    messages = _shed_messages(request.messages, left_out)
+    for message in messages:
+        proven, thought = message.pop("thinking_blocks", None), message.pop("reasoning_content", None)
+        own = [block for block in as_list(proven) if _is_of_responses(block)]
+        if own:
+            message["thinking_blocks"] = own
+        if proven and len(own) < len(as_list(proven)):
+            left_out.add("messages.thinking_blocks")
+        elif thought and not own:
+            left_out.add("messages.reasoning_content")
+    plain = msgspec.structs.replace(
+        request, messages=_encode(messages), tools=_shed_tools(request.tools, left_out)
+    )
+    return plain, frozenset(left_out)
+
+
+def _is_of_responses(block: object) -> bool:
+    return as_text(as_object(block).get("signature")).startswith(NATIVE)
+
+
+def _plain_messages(messages: list[Block], left_out: set[str], *, reasoning: bool) -> list[Block]:
+    """Messages without extras in the order and the fields that OpenAI's chat API wants."""
+    plain: list[Block] = []
+    shown: list[Block] = []
+    for message in messages:
+        if message.get("role") != "tool" and shown:
+            plain.append({"role": "user", "content": shown})
+            shown = []
+        _take_reasoning(message, left_out, reasoning=reasoning)
+        if message.get("role") == "tool":
+            shown += _take_images(message)
+        _append(plain, message)
+    if shown:
+        plain.append({"role": "user", "content": shown})
+    return plain
+
+
+def _shed_messages(raw: msgspec.Raw, left_out: set[str]) -> list[Block]:
+    return [_shed_message(message, left_out) for message in _decode(raw, "messages")]
+
+
+def _shed_tools(raw: msgspec.Raw | None, left_out: set[str]) -> msgspec.Raw | None:
     tools: list[Block] = []
-    for tool in _decode(raw, "tools"):
+    for tool in [] if raw is None else _decode(raw, "tools"):
         if tool.get("type") != EXTRAS:
             left_out |= {MARK} if MARK in tool else set()
-            tools.append({name: value for name, value in tool.items() if name not in (EXTRAS, MARK)})
-    return Plain(tools, frozenset(left_out))
+            tools.append({name: value for name, value in tool.items() if name not in _EXTRAS})
+    return _encode(tools) if tools else None
 
 
 def _decode(raw: msgspec.Raw, name: str) -> list[Block]:
@@ -84,27 +104,34 @@ def _decode(raw: msgspec.Raw, name: str) -> list[Block]:
         raise BadRequest(f"`{name}` must be a list of objects", param=name) from None
 
 
-def _plain_message(message: Block, left_out: set[str], *, reasoning: bool) -> Block:
-    plain = {name: value for name, value in message.items() if name not in _BESIDE}
+def _encode(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+def _shed_message(message: Block, left_out: set[str]) -> Block:
+    plain = {name: value for name, value in message.items() if name not in _EXTRAS}
     if MARK in message:
         left_out.add(MARK)
     if message.get("is_error"):
         left_out.add("messages.is_error")
-    if message.get("thinking_blocks"):
-        left_out.add("messages.thinking_blocks")
-    elif thought := message.get("reasoning_content"):
-        if reasoning:
-            plain["reasoning_content"] = thought
-        else:
-            left_out.add("messages.reasoning_content")
     if (parts := message.get("content")) and isinstance(parts, list):
-        plain["content"] = _plain_content(as_list(message["content"]), left_out)
+        plain["content"] = _shed_content(as_list(message["content"]), left_out)
     if calls := as_list(message.get("tool_calls")):
-        plain["tool_calls"] = [_without_extras(as_object(call), "tool_calls", left_out) for call in calls]
+        plain["tool_calls"] = [_shed_part(as_object(call), "tool_calls", left_out) for call in calls]
     return plain
 
 
-def _plain_content(parts: list[Any], left_out: set[str]) -> str | list[Block]:
+def _take_reasoning(message: Block, left_out: set[str], *, reasoning: bool) -> None:
+    proven, thought = message.pop("thinking_blocks", None), message.pop("reasoning_content", None)
+    if proven:
+        left_out.add("messages.thinking_blocks")
+    elif thought and reasoning:
+        message["reasoning_content"] = thought
+    elif thought:
+        left_out.add("messages.reasoning_content")
+
+
+def _shed_content(parts: list[Any], left_out: set[str]) -> str | list[Block]:
     """One text alone is a string, as most servers want it."""
     plain: list[Block] = []
     for raw in parts:
@@ -113,7 +140,7 @@ def _plain_content(parts: list[Any], left_out: set[str]) -> str | list[Block]:
             kind = as_text(as_object(part.get(EXTRAS)).get("type"))
             left_out.add(f"messages.content ({kind[:50]})")
             continue
-        plain.append(_without_extras(part, "content", left_out))
+        plain.append(_shed_part(part, "content", left_out))
         if part.get("type") == "file" and not as_object(part.get("file")).get("filename"):
             plain[-1]["file"] = {**as_object(part.get("file")), "filename": _FILE_NAME}
     if len(plain) == 1 and plain[0].get("type") == "text":
@@ -121,14 +148,14 @@ def _plain_content(parts: list[Any], left_out: set[str]) -> str | list[Block]:
     return plain or ""
 
 
-def _without_extras(value: Block, where: str, left_out: set[str]) -> Block:
+def _shed_part(value: Block, where: str, left_out: set[str]) -> Block:
     """A part or a call without what is beside OpenAI's form."""
     if MARK in value:
         left_out.add(MARK)
     extras = as_object(value.get(EXTRAS))
     if "type" not in extras:
         left_out.update(f"messages.{where}.{name}" for name in extras)
-    return {name: inner for name, inner in value.items() if name not in (EXTRAS, MARK)}
+    return {name: inner for name, inner in value.items() if name not in _EXTRAS}
 
 
 def _take_images(plain: Block) -> list[Block]:

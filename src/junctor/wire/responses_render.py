@@ -16,6 +16,7 @@ from junctor.chat import BadRequest, ChatRequest, UnsupportedByModel
 from junctor.wire.constraints import FIELD as CONSTRAINTS
 from junctor.wire.json_body import Rendered, parse_outer, read_field
 from junctor.wire.json_value import BAD_JSON, NULL, as_list, as_object, as_text
+from junctor.wire.openai_plain import without_extras
 from junctor.wire.responses_ids import MARK, without_our_id
 from junctor.wire.responses_reasoning import SEAL, parse_reasoning, render_reasoning
 from junctor.wire.responses_request import PROOF, RELAY
@@ -49,6 +50,9 @@ def render_request(request: ChatRequest, upstream_model: str) -> Rendered:
     if request.relay == RELAY and request.body is not None:
         return Rendered(_with_model(request.body, upstream_model))
     _refuse_what_is_lost(request.passthrough)
+    lost: frozenset[str] = frozenset()
+    if request.body is not None:
+        request, lost = without_extras(request)
     passed = _LEFT_OUT | _ANSWERED_HERE | _REFUSED.keys()
     fields: Fields = {
         "model": upstream_model,
@@ -72,7 +76,7 @@ def render_request(request: ChatRequest, upstream_model: str) -> Rendered:
     if request.stream:
         fields["stream"] = True
     left_out = [name for name, value in request.passthrough.items() if name in _LEFT_OUT and value != NULL]
-    return Rendered(msgspec.json.encode(fields), tuple(sorted(left_out)))
+    return Rendered(msgspec.json.encode(fields), tuple(sorted(lost.union(left_out))))
 
 
 def _with_model(body: msgspec.Raw, upstream_model: str) -> bytes:
