@@ -117,6 +117,10 @@ async def test_a_late_first_text_is_hedged_within_its_budget(tmp_path: Path) -> 
     assert seen.amplification <= 1.08
     late = sum(seconds > 0.45 for seconds in seen.seconds)
     assert late < 0.05 * 400 / 2, "half of the stragglers at least are not waited for"
+    closed = [
+        each for server in stage.servers.values() for each in server.seen if each.client_closed.is_set()
+    ]
+    assert len(closed) == stage.calls["b"] + stage.calls["c"], "each hedge has a loser, whose upstream saw it"
 
 
 async def test_a_wall_clock_that_jumps_changes_nothing(

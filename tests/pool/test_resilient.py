@@ -329,6 +329,16 @@ async def test_a_late_first_text_brings_in_the_next_model_and_the_loser_is_cance
     assert bench.resilience.health()["slow"].waiting == 0
 
 
+async def test_the_loser_is_remembered_for_as_long_as_it_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time counts as the percentile after which it was hedged: that neither falls nor creeps up."""
+    bench, cut = HedgedBench(), list[float]()
+    await bench.warm_up()
+    health = bench.resilience.watch(bench.slow).health
+    monkeypatch.setattr(health, "cut", lambda call, waited_s: cut.append(waited_s / call.times.p95))
+    await bench.ask()
+    assert cut == [1.0]
+
+
 async def test_what_the_loser_cost_is_reported_before_the_answer_ends() -> None:
     """The row is written when the answer ends: a call that is reported later is lost."""
     bench = HedgedBench()

@@ -22,7 +22,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Cor
 from typing import Any
 
 from junctor.chat import ChatRequest, Event, JunctorError, Model, ModelCard
-from junctor.pool.choice import Chooser, Chosen, Counts, Policy, Visit, Watched
+from junctor.pool.choice import Chooser, Counts, Policy, Visit, Watched
 from junctor.pool.hedged import Opened, open_answer, race
 from junctor.pool.outlier import Call, Health, ModelHealth
 from junctor.pool.retry_budget import HedgeBudget
@@ -137,27 +137,19 @@ class Resilience:
             raise
 
     async def _ask_two(self, visit: Visit, watched: Watched, call: Call, after_s: float) -> Opened:
-        asked, won = [(watched, call)], None
-        try:
-            first = self._ask(visit, watched, call)
-            opened = await race(first, after_s, lambda: self._ask_second(visit, asked))
-            won = opened.call
-            if won is not call:
-                self.counts.hedges_won += 1
-                watched.health.cut(call, after_s)
-            return opened
-        finally:
-            # One that is cancelled before its first step cannot do this itself.
-            for loser, lost in asked:
-                if lost is not won:
-                    loser.health.left(lost)
+        first = self._ask(visit, watched, call)
+        opened = await race(first, after_s, lambda: self._ask_second(visit, watched))
+        if opened.call is not call:
+            self.counts.hedges_won += 1
+            watched.health.cut(call, after_s)
+        return opened
 
-    def _ask_second(self, visit: Visit, asked: list[Chosen]) -> Coroutine[Any, Any, Opened] | None:
+    def _ask_second(self, visit: Visit, first: Watched) -> Coroutine[Any, Any, Opened] | None:
         """The next candidate that is well and not itself late; None without one, or without budget."""
         assert self._hedges is not None
         for watched in visit.candidates:
             health = watched.health
-            if any(watched is other for other, _ in asked) or watched in visit.tries:
+            if watched is first or watched in visit.tries:
                 continue
             if health.state != "ok" or health.is_crowded:
                 continue
@@ -168,7 +160,6 @@ class Resilience:
                 health.left(call)
                 return None
             self.counts.hedges += 1
-            asked.append((watched, call))
             return self._ask(visit, watched, call)
         return None
 
