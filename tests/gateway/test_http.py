@@ -487,7 +487,7 @@ async def test_an_answer_that_is_cancelled_at_the_end_is_a_503() -> None:
         for task in tuple(door.front.tasks):
             task.cancel()
         reply = await caller.read()
-        assert (reply.status, reply.json["code"]) == (503, "server_stopping")
+        assert (reply.status, reply.json["code"]) == (503, "server_stopped")
 
 
 async def test_the_scope_is_asgis() -> None:

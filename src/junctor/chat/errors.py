@@ -3,9 +3,14 @@
     JunctorError                     what a caller can be told
     |- BadRequest              400   the caller can mend it
     |  |- AuthenticationFailed 401   no key, or a wrong one
+    |  |- ModelForbidden       403   the key may not use this model
+    |  |- AdminOnly            403   only an admin key may do this, or this key would give more than it has
+    |  |- RateLimited          429   the key's requests or tokens per minute
+    |  |- BudgetExhausted      429   the key's budget of the day or the month
     |  |- UnknownModel         404   no model of that name in the pool
     |  |- UnknownResponse      404   no stored response of that id, or it is another caller's
     |  |- UnknownPreviousResponse 404 the response to go on from is not there
+    |  |- UnknownKey           404   no API key of that id
     |  |- UnknownRoute         404   no such path
     |  |- WrongMethod          405   the path exists, the method does not
     |  |- MalformedRequest     400   not HTTP/1.1 as we read it
@@ -81,6 +86,43 @@ class AuthenticationFailed(BadRequest):
     code = "invalid_api_key"
 
 
+class ModelForbidden(BadRequest):
+    """The caller's key may not use this model."""
+
+    status = 403
+    type = "permission_error"
+    code = "model_not_allowed"
+
+
+class AdminOnly(BadRequest):
+    """Only an admin key may do this, and give no key more than it has itself."""
+
+    status = 403
+    type = "permission_error"
+    code = "admin_only"
+
+
+class RateLimited(BadRequest):
+    """The key's requests or tokens per minute are used up."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        "Seconds after which this request would be taken."
+
+
+class BudgetExhausted(BadRequest):
+    """The key's budget of the day or the month is spent, or what is left is less than this may cost."""
+
+    status = 429
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+
+
 class UnknownModel(BadRequest):
     """The pool holds no model of that name."""
 
@@ -100,6 +142,13 @@ class UnknownPreviousResponse(BadRequest):
 
     status = 404
     code = "previous_response_not_found"
+
+
+class UnknownKey(BadRequest):
+    """There is no API key of that id."""
+
+    status = 404
+    code = "key_not_found"
 
 
 class UnknownRoute(BadRequest):
@@ -310,7 +359,7 @@ class ServerStopping(JunctorError):
     """The server ends, and waits for this answer no longer."""
 
     status = 503
-    code = "server_stopping"
+    code = "server_stopped"
 
 
 class InternalError(JunctorError):

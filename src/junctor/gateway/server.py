@@ -74,9 +74,12 @@ class HttpServer(uvicorn.Server):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         await self.serve(sockets=[listener])
-        # Cancelled at the end of the grace period, they still have their rows to write.
-        if cancelled := set(self.server_state.tasks):
-            await asyncio.wait(cancelled, timeout=LAST_WORDS_S)
+        # Cancelled at the end of the grace period, or now, they still have their rows to write.
+        if cut := set(self.server_state.tasks):
+            for task in cut:
+                if not task.cancelling():
+                    task.cancel()
+            await asyncio.wait(cut, timeout=LAST_WORDS_S)
 
     def stop(self) -> None:
         """End in good order; called once more: at once."""
