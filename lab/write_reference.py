@@ -86,7 +86,8 @@ def error_classes(root: type[JunctorError]) -> Iterator[type[JunctorError]]:
 
 def errors_page() -> str:
     out = "# Errors\n\n" + NOTE
-    out += "\nUnder `/v1` in OpenAI's envelope, elsewhere as RFC 9457 problems.\n"
+    out += "\nUnder `/v1/messages` in Anthropic's envelope, whose `type` goes by the status; under the rest"
+    out += "\nof `/v1` in OpenAI's; elsewhere as RFC 9457 problems.\n"
     out += "\n| code | status | type | tried again? | meaning |\n|---|---|---|---|---|\n"
     for error in error_classes(JunctorError):
         first = (inspect.getdoc(error) or "").splitlines()[0]
