@@ -179,9 +179,41 @@ async def test_what_a_locked_database_did_not_take_is_there_after_the_next_start
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         assert database.append(INSERT, {"id": "dec_1", "document": ""}) is None
-        while not database.failed:
+        while not database.deferred:
             await asyncio.sleep(0.01)
+        assert (database.failed, database.waiting) == (0, 0), "nothing is lost"
         other.execute("COMMIT")
         other.close()
     async with Database(path) as database:
         assert len(await database.read("SELECT id FROM decisions")) == 1
+
+
+@pytest.mark.anyio
+async def test_what_a_locked_database_did_not_take_is_brought_in_with_the_next_rows(tmp_path: Path) -> None:
+    """The server goes on; nobody has to start it again."""
+    async with Database(tmp_path / "x.db", patience_s=0.1) as database:
+        other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        database.append(INSERT, {"id": "dec_1", "document": ""})
+        while not database.deferred:
+            await asyncio.sleep(0.01)
+        other.execute("COMMIT")
+        other.close()
+        database.append(INSERT, {"id": "dec_2", "document": ""})
+        while len(await database.read("SELECT id FROM decisions")) < 2:
+            await asyncio.sleep(0.01)
+    assert not list(tmp_path.glob("*-spool-*"))
+
+
+@pytest.mark.anyio
+async def test_a_writer_that_cannot_keep_up_loses_nothing(tmp_path: Path) -> None:
+    """Beyond the queue's limit the spool alone has the rows; SQLite gets them when there is time."""
+    async with Database(tmp_path / "x.db", queue_limit=10) as database:
+        for number in range(500):
+            assert database.append(INSERT, {"id": f"dec_{number}", "document": ""}) is None
+        assert database.deferred > 0
+        await asyncio.sleep(0.1)
+        database.append(INSERT, {"id": "dec_500", "document": ""})
+        while len(await database.read("SELECT id FROM decisions")) < 501:
+            await asyncio.sleep(0.01)
+    assert not list(tmp_path.glob("*-spool-*"))

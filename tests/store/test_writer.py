@@ -12,7 +12,7 @@ import pytest
 
 from junctor.store.failure import StoreFailed
 from junctor.store.spool import Spool
-from junctor.store.writer import Writer
+from junctor.store.writer import Job, Writer, group_by_insert
 
 INSERT = "INSERT INTO rows (id, text) VALUES (:id, :text)"
 
@@ -239,3 +239,30 @@ async def test_a_fault_of_our_own_leaves_nobody_waiting(tmp_path: Path) -> None:
     with pytest.raises(StoreFailed, match="closed"):
         await bench.put(3)
     await bench.end()
+
+
+async def test_inserts_of_one_kind_are_done_by_one_statement() -> None:
+    """They keep to their side of whatever somebody waits for; 64 at most."""
+    other = asyncio.get_running_loop().create_future()
+    batch = [Job(sql, {}, None) for sql in "ABAB"] + [Job("A", {}, other)] + [Job("A", {}, None)] * 65
+    groups = list(group_by_insert(batch))
+    assert groups == [[0, 2], [1, 3], [4], list(range(5, 69)), [69]]
+
+
+async def test_many_rows_go_in_together_and_a_bad_one_alone_is_refused(bench: Bench) -> None:
+    """The row that is there already does not keep the others out."""
+    statements = list[str]()
+    bench.connection.set_trace_callback(statements.append)
+    bench.other.execute("INSERT INTO rows VALUES (5, 'was here')")
+    for number in range(8):
+        bench.writer.append(INSERT, {"id": number, "text": "new"})
+    for number in range(100, 108):
+        bench.writer.append(INSERT.replace("INSERT", " INSERT"), {"id": number, "text": "new"})
+    bench.writer.start()
+    await bench.put(200)
+    assert bench.ids() == [*range(8), *range(100, 108), 200]
+    assert bench.other.execute("SELECT text FROM rows WHERE id = 5").fetchone() == ("was here",)
+    assert sum("INSERT" in statement for statement in statements) == 1 + 8 + 1 + 1, (
+        "one, eight alone, one, one"
+    )
+    assert bench.writer.deferred == 1

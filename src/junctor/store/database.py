@@ -158,6 +158,11 @@ class Database:
         return self._writer.failed + self._writer.refused if self._writer else 0
 
     @property
+    def deferred(self) -> int:
+        """Rows since `open` that only the spool has, or had: SQLite did not take them when it should."""
+        return self._writer.deferred if self._writer else 0
+
+    @property
     def waiting(self) -> int:
         """Statements in the queue."""
         return self._writer.waiting if self._writer else 0

@@ -54,13 +54,14 @@ class Spool:
         self._size = 0
         self._number = 0
         self._kept = set[int]()
+        self._put_off = list[Path]()
 
     def append(self, sql: str, parameters: Mapping[str, Any]) -> int:
         """Keep one statement; when this returns, it survives our death. Gives the number of its file.
 
         Raises `OSError`; then nothing of it is kept.
         """
-        if not self._segments or self._size >= self._segment_bytes:
+        if not self._segments or self._size >= self._segment_bytes or self._number in self._kept:
             self._begin()
         number = self._known.get(sql)
         data = b""
@@ -73,8 +74,12 @@ class Spool:
         return self._number
 
     def keep(self, number: int) -> None:
-        """SQLite could not take a statement of that file: whoever opens the database next will try again."""
+        """SQLite could not take a statement of that file: `put_off` has it once nothing more is appended."""
         self._kept.add(number)
+
+    def put_off(self) -> list[Path]:
+        """Files that SQLite is to get once more, whole. What is left at our end, the next one brings in."""
+        return self._put_off
 
     def release(self, number: int) -> None:
         """Of all files before that number, SQLite has got what it could take."""
@@ -87,7 +92,9 @@ class Spool:
             self._leave(self._segments.popleft())
 
     def _leave(self, segment: _Segment) -> None:
-        if segment.number not in self._kept:
+        if segment.number in self._kept:
+            self._put_off.append(segment.path)
+        else:
             segment.path.unlink(missing_ok=True)
         os.close(segment.file)
 
@@ -120,11 +127,17 @@ def _frame(payload: bytes) -> bytes:
 
 
 class Leftover:
-    """A file whose owner has died. Holds its lock until `close`."""
+    """A file that nobody appends to any more, or whose owner has died. Holds its lock until `close`."""
 
-    def __init__(self, path: Path, file: int) -> None:
+    def __init__(self, path: Path) -> None:
+        """Raises `OSError`; `BlockingIOError` when its owner lives."""
         self.path = path
-        self._file = file
+        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._file)
+            raise
 
     def statements(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """What it holds, in order, up to the first record that is not whole."""
@@ -161,16 +174,8 @@ def find_leftovers(database: Path) -> Iterator[Leftover]:
     """The files beside a database whose owners have died, oldest first. Close each."""
     paths = [path for path in database.parent.glob(f"{database.name}-spool-*") if path.is_file()]
     for path in sorted(paths, key=_age):
-        try:
-            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-            continue
-        yield Leftover(path, file)
+        with suppress(FileNotFoundError, BlockingIOError):
+            yield Leftover(path)
 
 
 def _age(path: Path) -> tuple[float, int]:
