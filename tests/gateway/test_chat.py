@@ -248,6 +248,7 @@ def test_a_body_that_does_not_come_is_given_up(server: Running) -> None:
 def test_other_methods_and_paths(server: Running) -> None:
     answer = send(server, request_bytes(b"", method="GET"))
     assert (answer.status, answer.error["code"]) == (405, "method_not_allowed")
+    assert answer.headers["allow"] == "POST"
     answer = send(server, request_bytes(b"", path="/v1/nothing"))
     assert (answer.status, answer.error["code"]) == (404, "route_not_found")
     answer = send(server, request_bytes(b"", path="/api/nothing"))

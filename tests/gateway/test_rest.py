@@ -52,7 +52,7 @@ REST = Rest(
 
 
 async def ask(
-    path: str, key: str = "right", method: str = "GET"
+    path: str, key: str = "right", method: str = "GET", rest: Rest = REST
 ) -> tuple[int, dict[str, str], dict[str, Any]]:
     sent: list[dict[str, Any]] = []
 
@@ -64,7 +64,7 @@ async def ask(
 
     headers = [(b"authorization", f"Bearer {key}".encode())]
     scope = {"type": "http", "method": method, "path": path, "headers": headers, "query_string": b""}
-    await REST(scope, receive, send)
+    await rest(scope, receive, send)
     fields = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], fields, json.loads(b"".join(message["body"] for message in sent[1:]))
 
@@ -100,3 +100,10 @@ async def test_our_own_fault_is_a_500_whose_reason_stands_in_the_log_alone(
     assert "secret-canary" not in json.dumps(body)
     assert "secret-canary" in caplog.text
     assert headers["x-request-id"] in caplog.text
+
+
+async def test_a_405_says_what_the_path_takes() -> None:
+    """RFC 9110 demands `Allow`, with the methods of all routes of the path."""
+    routes = [Route("/api/it", who), Route("/api/it", who, methods=["DELETE"]), Route("/api/other", who)]
+    status, headers, _ = await ask("/api/it", method="PUT", rest=Rest(routes, admit))
+    assert (status, headers["allow"]) == (405, "DELETE, GET, HEAD")

@@ -164,6 +164,11 @@ class WrongMethod(BadRequest):
     status = 405
     code = "method_not_allowed"
 
+    def __init__(self, message: str, *, allow: str) -> None:
+        super().__init__(message)
+        self.allow = allow
+        "The methods that exist, as the header `Allow` has them: `GET, HEAD`."
+
 
 class MalformedRequest(BadRequest):
     """Not HTTP/1.1 as we read it: another server might read it differently, so it is not interpreted."""

@@ -124,7 +124,7 @@ class ChatEndpoint:
 
     async def _serve(self, visit: Visit, scope: Scope, receive: Receive) -> None:
         if scope["method"] != "POST":
-            raise WrongMethod(f"{self._dialect.path} takes POST, not {scope['method']}")
+            raise WrongMethod(f"{self._dialect.path} takes POST, not {scope['method']}", allow="POST")
         desk, headers = self._desk, read_headers(scope)
         visit.caller = desk.doorkeeper.admit(headers)
         body = await read_body(headers, receive, max_bytes=desk.max_body_bytes, timeout_s=desk.body_timeout_s)

@@ -6,7 +6,14 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable
 
-from junctor.chat import IdempotencyPending, JunctorError, Overloaded, UpstreamError, UpstreamRateLimited
+from junctor.chat import (
+    IdempotencyPending,
+    JunctorError,
+    Overloaded,
+    UpstreamError,
+    UpstreamRateLimited,
+    WrongMethod,
+)
 from junctor.gateway.receive import Message, Send
 
 Headers = Iterable[tuple[str, str]]
@@ -73,7 +80,7 @@ class Reply:
 
     async def error(self, error: JunctorError, content_type: str, body: bytes, headers: Headers = ()) -> None:
         """Send an error, in whatever envelope its path promises."""
-        await self.whole(error.status, content_type, body, [*headers, *render_retry_headers(error)])
+        await self.whole(error.status, content_type, body, [*headers, *render_error_headers(error)])
 
     def give_sign(self, data: bytes) -> None:
         """Send a sign of life in a stream, without making anybody wait for it."""
@@ -111,8 +118,13 @@ class Reply:
         self.sending_since, self.sent_at = None, time()
 
 
-def render_retry_headers(error: JunctorError) -> Headers:
-    """What keeps client libraries from multiplying our retries by theirs (openai-python obeys both)."""
+def render_error_headers(error: JunctorError) -> Headers:
+    """What else to do: another method; another try, or none.
+
+    The last two keep client libraries from multiplying our retries by theirs (openai-python obeys both).
+    """
+    if isinstance(error, WrongMethod):
+        yield "allow", error.allow
     if isinstance(error, _PATIENT) and error.retry_after_s is not None:
         yield "retry-after", str(max(0, math.ceil(error.retry_after_s)))
     if isinstance(error, UpstreamError) and not isinstance(error, UpstreamRateLimited):

@@ -6,10 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from starlette.exceptions import HTTPException
-from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.routing import Router as Routes
 
 from junctor.chat import InternalError, JunctorError, UnknownRoute, WrongMethod
@@ -33,11 +30,9 @@ class Rest:
     def __init__(self, routes: Sequence[Route], admit: Callable[[Mapping[str, str]], str]) -> None:
         """`admit` names the caller of a request by its headers, or raises `BadRequest`."""
         self._admit = admit
+        self._routes = routes
         # Not Starlette(): its outermost middleware answers our own faults in plain text, before we can.
-        self._routes = ExceptionMiddleware(
-            Routes(routes, redirect_slashes=False),
-            handlers={HTTPException: _answer_starlettes_error, JunctorError: _answer_error},
-        )
+        self._router = Routes(routes, redirect_slashes=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -45,10 +40,7 @@ class Rest:
         try:
             if scope["path"] not in OPEN_PATHS:
                 scope[CALLER] = self._admit(read_headers(scope))
-            scope["app"] = (
-                self  # with it Starlette raises its 404 and 405, instead of answering in plain text
-            )
-            await self._routes(scope, receive, reply.pass_on)
+            await self._dispatch(scope, receive, reply.pass_on)
         except JunctorError as error:
             await reply.error(error, *render_refusal(error, scope["path"], request_id))
         except Exception:
@@ -56,20 +48,22 @@ class Rest:
             error = InternalError(f"Junctor failed; the log has the reason under {request_id}")
             await reply.error(error, *render_refusal(error, scope["path"], request_id))
 
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The route's reply. Raises `UnknownRoute` and `WrongMethod` when there is none."""
+        scope["app"] = self  # with it Starlette raises its 404 and 405, instead of answering in plain text
+        try:
+            await self._router(scope, receive, send)
+        except HTTPException as error:
+            raise self._in_our_words(error, scope) from None
 
-async def _answer_error(request: Request, error: Exception) -> Response:
-    """An error of ours, raised by a route."""
-    assert isinstance(error, JunctorError)
-    content_type, body = render_refusal(error, request.scope["path"], "")
-    return Response(body, error.status, media_type=content_type)
+    def _in_our_words(self, error: HTTPException, scope: Scope) -> JunctorError:
+        path = scope["path"][:_QUOTED_CHARACTERS]
+        if error.status_code == WrongMethod.status:
+            return WrongMethod(f"{path} does not take {scope['method']}", allow=_allowed(self._routes, scope))
+        return UnknownRoute(f"there is no {path} here; docs/reference/routes.md lists what there is")
 
 
-async def _answer_starlettes_error(request: Request, error: Exception) -> Response:
-    """Starlette's own 404 and 405, in the envelope that their path promises."""
-    assert isinstance(error, HTTPException)
-    path = request.scope["path"][:_QUOTED_CHARACTERS]
-    if error.status_code == WrongMethod.status:
-        return await _answer_error(request, WrongMethod(f"{path} does not take {request.method}"))
-    return await _answer_error(
-        request, UnknownRoute(f"there is no {path} here; docs/reference/routes.md lists what there is")
-    )
+def _allowed(routes: Sequence[Route], scope: Scope) -> str:
+    """The methods of all routes of a path, as the header `Allow` has them."""
+    of_path = [route.methods or set[str]() for route in routes if route.matches(scope)[0] is not Match.NONE]
+    return ", ".join(sorted(set[str]().union(*of_path)))
