@@ -15,9 +15,7 @@ import msgspec
 
 from junctor.chat import (
     Decision,
-    IdempotencyPending,
     JunctorError,
-    Overloaded,
     UpstreamError,
     UpstreamRefused,
 )
@@ -42,21 +40,22 @@ Envelope = Literal["OpenAIError", "AnthropicError", "Problem"]
 
 ANY_ROUTE = (
     *("invalid_request", "malformed_request", "headers_timeout", "request_timeout", "request_too_large"),
-    *("uri_too_long", "headers_too_large", "overloaded", "server_stopping", "internal_error", "store_failed"),
+    *("uri_too_long", "headers_too_large", "overloaded", "server_stopped", "internal_error", "store_failed"),
 )
 "Codes of the errors that can meet a request wherever it goes."
 WITH_KEY = ("invalid_api_key",)
 WITH_MODELS = (
-    *("model_not_found", "no_model_fits", "context_length_exceeded", "unsupported_by_model"),
-    *("idempotency_pending", "idempotency_mismatch"),
+    *("model_not_found", "model_not_allowed", "no_model_fits", "context_length_exceeded"),
+    *("unsupported_by_model", "idempotency_pending", "idempotency_mismatch"),
+    *("rate_limit_exceeded", "insufficient_quota"),
 )
 "And every `UpstreamError`."
 _AZURE: list[Schema] = [
     {"url": "/"},
     {"url": "/openai", "description": "The same, under the addresses that Azure's clients use."},
 ]
-_PATIENT = (IdempotencyPending, Overloaded, UpstreamError)
-"Errors that can say when another try makes sense."
+_PATIENT = frozenset({"idempotency_pending", "overloaded", "rate_limit_exceeded"})
+"Codes of the errors, besides every `UpstreamError`, that can say when another try makes sense."
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _SCHEMES: dict[str, Schema] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "As OpenAI's clients send it."},
@@ -219,12 +218,13 @@ def _responses(route: Served, operation: Operation, errors: dict[str, type[Junct
             "headers": _headers(receipt),
             "content": {kind: {"schema": schema} for kind, schema in content.items()},
         }
-    for error in (errors[code] for code in dict.fromkeys(codes_of(operation, needs_key=route.needs_key))):
+    codes = dict.fromkeys(codes_of(operation, needs_key=route.needs_key))
+    for error in (errors[code] for code in codes if code in errors):
         reply = replies.setdefault(_status_of(error), {"description": "", "headers": {}, "content": {}})
         said = f"`{error.code}`: {(error.__doc__ or '').splitlines()[0]}"
         reply["description"] = f"{reply['description']}\n\n{said}".strip()
         reply["headers"] |= _headers(REPLY_HEADERS)
-        if issubclass(error, _PATIENT):
+        if error.code in _PATIENT or issubclass(error, UpstreamError):
             reply["headers"] |= _headers(RETRY_HEADERS)
         if operation.asks_models:
             reply["headers"] |= _headers(WHO_HEADERS)

@@ -13,7 +13,7 @@ from junctor.wire.openapi_schemas import Schema, or_null, refer, say
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
-_STREAMED: Schema = {"type": "string", "description": "Server-sent events, as the API of this path has them."}
+_STREAMED = refer("ServerSentEvent")
 
 
 class Query(msgspec.Struct, frozen=True):

@@ -262,6 +262,10 @@ _OTHERS: dict[str, Schema] = {
         created_at=TEXT,
     ),
     "ModelList": obj(*("object", "data"), object=const("list"), data=array(refer("Model"))),
+    "ServerSentEvent": say(
+        obj("data", data=TEXT, event=TEXT),
+        "Each event of the stream; `data` is JSON, as the API of the path has it, or `[DONE]`.",
+    ),
     "Health": obj("status", status=const("ok")),
     "Readiness": obj(
         *("status", "parts"),
