@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Coroutine, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import uvloop
 
 from junctor.app import Junctor
 from junctor.settings import Environment, parse_settings
 from junctor.wire.openapi import Served
+
+T = TypeVar("T")
 
 
 class Running:
@@ -25,6 +29,20 @@ class Running:
         self._app = app
         self._loop = loop
         self._database = database
+
+    def reload(self, config: str) -> bool:
+        """Bring another configuration into force, as a changed file does; False when it is refused."""
+        read = partial(parse_settings, config, self._database.with_name("junctor.toml"))
+        return self.run(self._app.reload(read))
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something on the server's own loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    @property
+    def app(self) -> Junctor:
+        """The application: it belongs to the server's loop."""
+        return self._app
 
     @property
     def served(self) -> Sequence[Served]:

@@ -24,7 +24,15 @@ import msgspec
 from msgspec.structs import asdict
 from starlette.routing import Route
 
-from junctor.assemble import Builder, Member, choose_members, database_path
+from junctor.assemble import (
+    Builder,
+    Member,
+    choose_members,
+    database_path,
+    http_limits,
+    policy_of,
+    with_fallbacks,
+)
 from junctor.chat import Model, ModelCard
 from junctor.gateway import models_api, openapi_api, responses_api
 from junctor.gateway.admit import CallerKey, Doorkeeper
@@ -32,7 +40,7 @@ from junctor.gateway.chat import MODEL_IN_URL, ChatEndpoint, Desk
 from junctor.gateway.count_tokens import PATH as COUNT_PATH
 from junctor.gateway.count_tokens import CountTokens
 from junctor.gateway.dialect import DIALECTS, OPENAI_RESPONSES, canonical_path, render_refusal
-from junctor.gateway.front import Front, HttpLimits
+from junctor.gateway.front import Front
 from junctor.gateway.headcount import Headcount
 from junctor.gateway.idempotency import Idempotency
 from junctor.gateway.idempotency_store import ReplyStore
@@ -44,11 +52,9 @@ from junctor.gateway.rest import CALLER, Rest
 from junctor.gateway.server import HttpServer, http_server
 from junctor.gateway.shed import Shedder
 from junctor.gateway.vigil import Vigil
-from junctor.pool.choice import Policy
 from junctor.pool.ledger import Ledger
 from junctor.pool.metered import Metered
-from junctor.pool.outlier import Ejection
-from junctor.pool.resilient import Resilience, Resilient
+from junctor.pool.resilient import Resilience
 from junctor.pool.transport import Transport
 from junctor.routing import api as routing_api
 from junctor.routing.predictor import Predictor, parse_artefact
@@ -109,7 +115,7 @@ class Junctor:
         "Those that requests are inside of; the newest is in force."
         self._retiring = set[asyncio.Task[None]]()
         self._reloading = asyncio.Lock()
-        self._front: Front | None = None
+        self._server: HttpServer | None = None
         self._draining = False
         self.config_refused = False
         "Whether the newest settings were refused, so that older ones are in force."
@@ -168,8 +174,8 @@ class Junctor:
     async def reload(self, read: Callable[[], Settings]) -> bool:
         """Go by new settings; with any mistake in them nothing changes, and the log says why.
 
-        `read` may raise `SettingsError`. What needs a restart is left as it is: `[store]`'s path and manner,
-        and where the server listens. True when they are in force.
+        `read` may raise `SettingsError`. Where the server listens and which database it uses are settled at
+        the start. True when the new settings are in force.
         """
         async with self._reloading:
             try:
@@ -177,15 +183,13 @@ class Junctor:
                 members = await choose_members(settings, self.lasting.environment)
             except SettingsError as error:
                 self.config_refused = True
-                log.error(  # noqa: TRY400 - it is the person's fault, not ours
-                    "%s is refused, the settings before it stay in force: %s",
-                    error.path,
-                    "; ".join(error.problems),
-                )
+                problems = "; ".join(error.problems)
+                log.warning("%s is refused; what was in force stays so: %s", error.path, problems)
                 return False
             await self._put_in_force(build(settings, members, self.lasting, self._readiness, self._current))
             self.config_refused = False
             self.reloads += 1
+            log.info("new settings are in force: %d models, %d keys", len(members), len(settings.keys))
             return True
 
     async def _put_in_force(self, new: Generation) -> None:
@@ -194,8 +198,11 @@ class Junctor:
         new.memory.start()
         old, self._generation = self._generation, new
         self._living.append(new)
-        if self._front is not None:
-            self._front.change(_http_limits(new.settings.server), new.settings.server.max_in_flight)
+        server = new.settings.server
+        if self._server is not None:
+            self._server.change(
+                http_limits(server), server.max_in_flight, grace_s=server.grace_s, drain_s=server.drain_s
+            )
         if old is not None:
             old.memory.stop()
             task = asyncio.create_task(self._retire(old))
@@ -217,14 +224,17 @@ class Junctor:
     def build_server(self) -> HttpServer:
         """What listens for callers, as `[server]` says."""
         server = self._settings.server
-        self._front = front = Front(
+        front = Front(
             self,
-            _http_limits(server),
+            http_limits(server),
             Shedder(server.max_in_flight),
             lambda error, path: render_refusal(error, path, ""),
         )
         self.lasting.metrics.watch_front(front)
-        return http_server(front, grace_s=server.grace_s, drain_s=server.drain_s, on_drain=self._drain)
+        self._server = http_server(
+            front, grace_s=server.grace_s, drain_s=server.drain_s, on_drain=self._drain
+        )
+        return self._server
 
     def _drain(self) -> None:
         self._draining = True
@@ -307,34 +317,9 @@ def build(
     )
 
 
-def with_fallbacks(
-    members: Sequence[Member], metered: Mapping[str, Model], resilience: Resilience
-) -> dict[str, Model]:
-    """What answers a caller who names a member: it, then its fallbacks.
-
-    The router does not choose from these: a fallback knows nothing of the limits of a request.
-    """
-    models: dict[str, Model] = {}
-    for member in members:
-        names = dict.fromkeys([member.card.name, *member.settings.fallbacks])
-        models[member.card.name] = Resilient([metered[name] for name in names], resilience)
-    return models
-
-
 def _resilience(settings: Settings, members: Sequence[Member], before: Generation | None) -> Resilience:
     """What is known of models that did not change is kept."""
-    policy = Policy(
-        attempts=settings.retries.attempts,
-        retry_share=settings.retries.share,
-        hedge_share=settings.hedging.share if settings.hedging.enabled else 0.0,
-        first_text_s=settings.timeouts.first_token_s,
-        total_s=settings.timeouts.total_s,
-        ejection=Ejection(
-            failures=settings.ejection.failures,
-            base_s=settings.ejection.base_s,
-            max_s=settings.ejection.max_s,
-        ),
-    )
+    policy = policy_of(settings)
     if before is None:
         return Resilience(policy)
     known = {member.card.name: member.settings for member in before.members}
@@ -360,17 +345,6 @@ def _desk(
         body_timeout_s=server.body_timeout_s,
         send_timeout_s=server.send_timeout_s,
         memories={OPENAI_RESPONSES.path: memory},
-    )
-
-
-def _http_limits(server: ServerSettings) -> HttpLimits:
-    return HttpLimits(
-        head_timeout_s=server.head_timeout_s,
-        body_timeout_s=server.body_timeout_s,
-        send_timeout_s=server.send_timeout_s,
-        idle_timeout_s=server.idle_timeout_s,
-        max_body_bytes=server.max_body_bytes,
-        max_connections=server.max_connections,
     )
 
 

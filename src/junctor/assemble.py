@@ -10,6 +10,7 @@ import msgspec
 
 from junctor.chat import BadRequest, Model, ModelCard, Price
 from junctor.gateway.count_tokens import Counter
+from junctor.gateway.front import HttpLimits
 from junctor.pool.catalog import (
     CONFIGURED,
     PROVIDERS,
@@ -19,7 +20,10 @@ from junctor.pool.catalog import (
     choose_price,
     look_up_prices,
 )
+from junctor.pool.choice import Policy
 from junctor.pool.embeddings import EmbeddingsUpstream, ScriptedEmbeddings
+from junctor.pool.outlier import Ejection
+from junctor.pool.resilient import Resilience, Resilient
 from junctor.pool.responses_upstream import OpenAIResponsesUpstream
 from junctor.pool.scripted import Script, ScriptedModel, parse_script
 from junctor.pool.transport import Target, Timeouts, Transport
@@ -29,7 +33,7 @@ from junctor.serving.engine import LlamaEngine
 from junctor.serving.llama import LocalModel
 from junctor.serving.manifest import named, shipped
 from junctor.serving.weights import installed
-from junctor.settings import Environment, ModelSettings, Settings
+from junctor.settings import Environment, ModelSettings, ServerSettings, Settings
 from junctor.settings_check import SettingsError, suggestion
 from junctor.wire.embeddings import RELAY as EMBEDDINGS
 
@@ -256,3 +260,45 @@ class Builder:
             engine = running
         self.engines[member.card.name] = engine
         return LocalModel(member.card, engine, self._transport)
+
+
+def with_fallbacks(
+    members: Sequence[Member], metered: Mapping[str, Model], resilience: Resilience
+) -> dict[str, Model]:
+    """What answers a caller who names a member: it, then its fallbacks.
+
+    The router does not choose from these: a fallback knows nothing of the limits of a request.
+    """
+    models: dict[str, Model] = {}
+    for member in members:
+        names = dict.fromkeys([member.card.name, *member.settings.fallbacks])
+        models[member.card.name] = Resilient([metered[name] for name in names], resilience)
+    return models
+
+
+def policy_of(settings: Settings) -> Policy:
+    """How hard to try."""
+    return Policy(
+        attempts=settings.retries.attempts,
+        retry_share=settings.retries.share,
+        hedge_share=settings.hedging.share if settings.hedging.enabled else 0.0,
+        first_text_s=settings.timeouts.first_token_s,
+        total_s=settings.timeouts.total_s,
+        ejection=Ejection(
+            failures=settings.ejection.failures,
+            base_s=settings.ejection.base_s,
+            max_s=settings.ejection.max_s,
+        ),
+    )
+
+
+def http_limits(server: ServerSettings) -> HttpLimits:
+    """How long callers may take, and how much."""
+    return HttpLimits(
+        head_timeout_s=server.head_timeout_s,
+        body_timeout_s=server.body_timeout_s,
+        send_timeout_s=server.send_timeout_s,
+        idle_timeout_s=server.idle_timeout_s,
+        max_body_bytes=server.max_body_bytes,
+        max_connections=server.max_connections,
+    )

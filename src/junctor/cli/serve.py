@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -13,10 +14,11 @@ import uvloop
 
 from junctor.app import Junctor
 from junctor.cli.logs import set_up_logs
+from junctor.cli.reload import ConfigWatch, keep_settled
 from junctor.cli.terminal import ConfigOption, errors, load, plain_errors
 from junctor.gateway.admit import is_loopback
 from junctor.pool.catalog import PROVIDERS
-from junctor.settings import Environment, Settings, read_environment
+from junctor.settings import CONFIG_NAME, Environment, Settings, read_environment
 from junctor.settings_check import SettingsError
 
 _OPEN_DOOR = (
@@ -51,18 +53,35 @@ def serve(
         _refuse_open_door(settings, path)
         set_up_logs(environment.log_format)
         listener = _listen(settings.server.host, settings.server.port)
+
+        def read_again() -> Settings:
+            new = Settings() if local else load(path)[0]
+            new = keep_settled(_with_address(new, host, port), settings)
+            _refuse_open_door(new, path)
+            return new
+
+        watched = None if local else path or Path(CONFIG_NAME)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(listener, settings, environment))
+            runner.run(_run(listener, settings, environment, watched, read_again))
 
 
-async def _run(listener: socket.socket, settings: Settings, environment: Environment) -> None:
+async def _run(
+    listener: socket.socket,
+    settings: Settings,
+    environment: Environment,
+    path: Path | None,
+    read_again: Callable[[], Settings],
+) -> None:
     app = Junctor(settings, environment)
+    watch = ConfigWatch(app, path, read_again)
     try:
         await app.start()
         _greet(listener, settings, environment)
         if not app.models:
             errors.print(_EMPTY_POOL, soft_wrap=True, markup=False)
+        watching = asyncio.create_task(watch.run(), name="config watch")
         await app.build_server().run_until_signalled(listener)
+        watching.cancel()
     finally:
         await app.stop()
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from junctor.gateway.acceptor import Acceptor
-from junctor.gateway.front import Front
+from junctor.gateway.front import Front, HttpLimits
 from junctor.gateway.http import Connection
 from junctor.gateway.shed import LagMeter
 
@@ -80,6 +80,12 @@ class HttpServer(uvicorn.Server):
                 if not task.cancelling():
                     task.cancel()
             await asyncio.wait(cut, timeout=LAST_WORDS_S)
+
+    def change(self, limits: HttpLimits, max_in_flight: int, *, grace_s: float, drain_s: float) -> None:
+        """Go by these from now on."""
+        self._front.change(limits, max_in_flight)
+        self.config.timeout_graceful_shutdown = max(1, round(grace_s))
+        self._drain_s = drain_s
 
     def stop(self) -> None:
         """End in good order; called once more: at once."""
