@@ -177,8 +177,9 @@ class Upstream:
         except (UpstreamError, TimeoutError):
             body = b""
         error = parse_refusal(reply.status, reply.headers, body, self.card.name, self._key)
-        # That our key is refused is no business of the caller's, whose own key is good.
-        if quote and not isinstance(error, UpstreamUnauthorised) and self.is_envelope(reply.status, body):
+        # That our key is refused is no business of the caller's, whose own key is good; nor is a redirect.
+        quote = quote and reply.status >= 400 and not isinstance(error, UpstreamUnauthorised)
+        if quote and self.is_envelope(reply.status, body):
             error.status, error.said = reply.status, self._without_key(body)
         return error
 
