@@ -18,10 +18,10 @@ import msgspec
 
 from junctor.chat import BadRequest, UnsupportedByModel
 from junctor.wire.json_value import BAD_JSON, as_list, as_object, as_text
-from junctor.wire.messages_turns import EXTRAS, MARK, Block
+from junctor.wire.messages_turns import EXTRAS, MARK, MEDIA_TYPE, Block
 from junctor.wire.responses_reasoning import NATIVE
 
-_DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+);base64,", re.ASCII)
+_DATA_URL = re.compile(rf"data:(?P<type>{MEDIA_TYPE.pattern});base64,", re.ASCII)
 _EMPTY_TURN = "..."
 "Stands for a message without content, which Messages refuses."
 _NO_ID_CHARACTER = re.compile(r"[^a-zA-Z0-9_-]")

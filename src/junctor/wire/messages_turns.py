@@ -13,6 +13,7 @@ A turn of the assistant in another order than reasoning, content, calls becomes 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -27,6 +28,9 @@ Block = dict[str, Any]
 EXTRAS = "anthropic"
 "Where a part keeps what only Anthropic's API knows; also the type of a part that is nothing else."
 MARK = "cache_control"
+
+MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
+"What a data: URL can name."
 
 _STEPS = {"thinking": 0, "redacted_thinking": 0, "tool_use": 2}
 "The order of blocks that one message of the assistant can keep; everything else is content: 1."
@@ -150,7 +154,7 @@ def _data_url(source: object, kind: str) -> str:
     said = as_object(source)
     url, data, media_type = (as_text(said.get(name)) for name in ("url", "data", "media_type"))
     if said == {"type": "base64", "media_type": media_type, "data": data} and media_type.startswith(kind):
-        return f"data:{media_type};base64,{data}"
+        return f"data:{media_type};base64,{data}" if MEDIA_TYPE.fullmatch(media_type) else ""
     is_image = kind == "image/"
     return url if is_image and said == {"type": "url", "url": url} and url.startswith("https://") else ""
 
