@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
 import sys
 import tempfile
@@ -66,27 +67,25 @@ def start(name: str, options: argparse.Namespace, bench: Bench, upstream: int) -
     return Visited(name, server, place.port, running, starts, rss_idle_mb=rss_mb(running.process.pid))
 
 
-def start_all(
-    options: argparse.Namespace, bench: Bench, upstream: int
-) -> tuple[list[Visited], dict[str, str]]:
-    """The direct way and every server that can be started; and why the others cannot."""
-    up = [Visited("direct", Server("direct", []), upstream, None)]
+def start_all(options: argparse.Namespace, bench: Bench, up: list[Visited]) -> dict[str, str]:
+    """Add every server that can be started to those that are up; why the others cannot."""
     failed: dict[str, str] = {}
     for name in options.peers:
         try:
-            up.append(start(name, options, bench, upstream))
+            up.append(start(name, options, bench, up[0].port))
         except Unavailable as error:
             failed[name] = str(error)
             say(f"{name}: left out: {error}")
-    return up, failed
+    return failed
 
 
 def measure(options: argparse.Namespace, bench: Bench, mock: Mock) -> dict[str, Any]:
     """The whole run, as the JSON has it."""
     found: dict[str, Any] = {"machine": machine(), "python": platform.python_version()}
     found["options"] = {name: str(value) for name, value in vars(options).items()}
-    up, failed = start_all(options, bench, mock.port)
+    up = [Visited("direct", Server("direct", []), mock.port, None)]
     try:
+        failed = start_all(options, bench, up)
         began, before = time.time(), core_seconds(bench.gateway_core)
         bench.run_rounds(up, options.rounds, options.seed)
         after, seconds = core_seconds(bench.gateway_core), time.time() - began
@@ -131,6 +130,7 @@ def _summary(up: list[Visited]) -> dict[str, dict[str, Any]]:
             "rss_idle_mb": one.rss_idle_mb,
             "rss_after_mb": one.rss_after_mb,
             "rss_after_requests": one.rss_after_requests,
+            "cpu_us_long": one.long_run.get("cpu_us"),
         }
         for one in up
     }
@@ -180,6 +180,7 @@ def main() -> int:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) == 1:
         say("one core only: gateways, upstream and load share it; the latencies mean little")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that every server is stopped
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
@@ -187,6 +188,7 @@ def main() -> int:
         except NoCompiler as error:
             print(error, file=sys.stderr)
             return 2
+        os.sched_setaffinity(0, {cores[-1]})
         mock = Mock.start(folder, cores[-1])
         try:
             bench = Bench(folder, cores[0], cores[-1], options.requests, options.seconds, say)

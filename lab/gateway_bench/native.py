@@ -56,7 +56,7 @@ class Mock:
 
     def stop(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self.process.communicate()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -78,26 +78,14 @@ def rss_mb(pid: int) -> float:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a tree: SIGTERM, then SIGKILL for what is left."""
-    members = tree(process.pid)
-    process.send_signal(signal.SIGTERM)
-    try:
+    """End a process that leads a group of its own, and the group: SIGTERM, then SIGKILL for what is left."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
         process.wait(PATIENCE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for member in members[1:]:
-        if _is_below(member, members):
-            os.kill(member, signal.SIGKILL)
-
-
-def _is_below(pid: int, members: list[int]) -> bool:
-    """Whether an orphan of the tree still lives; its number may be somebody else's by now."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except OSError:
-        return False
-    return fields[0] != "Z" and os.getpgid(pid) in members
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def machine() -> dict[str, object]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway_bench.native import CHUNKS, Ask, load
-from gateway_bench.process import cpu_ns, cpu_ticks_s, rss_mb, tree
+from gateway_bench.process import cpu_ns, cpu_ticks_s, rss_mb
 from gateway_bench.servers import Running, Server
 
 SETTLE_S = 0.15
@@ -34,6 +34,8 @@ class Visited:
     rss_idle_mb: float | None = None
     rss_after_mb: float | None = None
     rss_after_requests: int = 0
+    long_run: dict[str, Any] = field(default_factory=dict)
+    "One phase of many requests without a pause, while memory is weighed."
     cpu_s: float = 0.0
     cpu_ticks_s: float = 0.0
     "The same processor time by another counter of the kernel."
@@ -107,12 +109,12 @@ class Bench:
 
     def weigh(self, one: Visited, requests: int, seconds: float) -> None:
         """Resident memory after so many requests in all, or as many as come in so many seconds."""
-        if one.running is None or one.gone or not tree(one.running.process.pid):
+        if one.running is None or one.gone:
             return
         try:
             left = requests - one.answered
             if left > 0:
-                self._ask(one, Ask(MANY, left, seconds))
+                one.long_run = self._measure(one, Ask(MANY, left, seconds))
         except subprocess.CalledProcessError as error:
             one.gone = f"while its memory was weighed: the load could not go on (status {error.returncode})"
             return

@@ -96,36 +96,39 @@ class Running:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
-        said = _wait_until_ready(server, place.port, process, began)
-        if said:
-            if process.poll() is None:
-                stop(process)
-            raise Unavailable(f"{said}; its log ends: {_tail(log)}")
+        try:
+            _wait_until_ready(server, place.port, process, began)
+        except BaseException as error:
+            stop(process)
+            if isinstance(error, Unavailable):
+                raise Unavailable(f"{error}; its log ends: {_tail(log)}") from error
+            raise
         return cls(server, place.port, process, time.perf_counter() - began)
 
 
-def _wait_until_ready(server: Server, port: int, process: subprocess.Popen[bytes], began: float) -> str:
-    """What was wrong; empty when the server answers."""
+def _wait_until_ready(server: Server, port: int, process: subprocess.Popen[bytes], began: float) -> None:
+    """Until the server answers well. Raises `Unavailable`."""
     head, _, body = server.request(Ask(1, 1, 1), port).partition(b"\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.decode().splitlines()[1:])
     said = "no answer"
     while time.perf_counter() < began + READY_WITHIN_S:
         if process.poll() is not None:
-            return f"it ended with status {process.returncode}"
+            raise Unavailable(f"it ended with status {process.returncode}")
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         try:
             connection.request("POST", "/v1/chat/completions", body, headers)
             reply = connection.getresponse()
             if reply.status == 200:
-                return ""
+                return
             said = f"status {reply.status}: {reply.read(300)!r}"
         except OSError as error:
             said = str(error)
         finally:
             connection.close()
         time.sleep(0.005)
-    return f"not ready within {READY_WITHIN_S:g} s ({said})"
+    raise Unavailable(f"not ready within {READY_WITHIN_S:g} s ({said})")
 
 
 def _tail(log: Path) -> str:
