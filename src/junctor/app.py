@@ -29,13 +29,16 @@ from junctor.assemble import (
     Member,
     choose_members,
     database_path,
+    doorkeeper_of,
     http_limits,
+    menu_of,
+    pepper_of,
     policy_of,
     with_fallbacks,
 )
 from junctor.chat import Model, ModelCard
-from junctor.gateway import models_api, openapi_api, responses_api
-from junctor.gateway.admit import CallerKey, Doorkeeper
+from junctor.gateway import keys_api, models_api, openapi_api, responses_api
+from junctor.gateway.admit import Doorkeeper
 from junctor.gateway.chat import MODEL_IN_URL, ChatEndpoint, Desk
 from junctor.gateway.count_tokens import PATH as COUNT_PATH
 from junctor.gateway.count_tokens import CountTokens
@@ -44,7 +47,11 @@ from junctor.gateway.front import Front
 from junctor.gateway.headcount import Headcount
 from junctor.gateway.idempotency import Idempotency
 from junctor.gateway.idempotency_store import ReplyStore
+from junctor.gateway.key_ring import KeyRing
+from junctor.gateway.key_store import KeyStore
+from junctor.gateway.limits import Limits
 from junctor.gateway.memory import ResponseMemory
+from junctor.gateway.menu import Menu
 from junctor.gateway.metrics import Metrics
 from junctor.gateway.receive import ASGIApp, Receive, Scope, Send
 from junctor.gateway.response_store import ResponseStore
@@ -81,6 +88,8 @@ class Lasting(msgspec.Struct, frozen=True, kw_only=True):
     database: Database
     ledger: Ledger
     idempotency: Idempotency
+    keys: KeyRing
+    limits: Limits
     transport: Transport
     predictor: Predictor
 
@@ -96,6 +105,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     "All other paths."
     served: Sequence[Served]
     "What the two answer."
+    doorkeeper: Doorkeeper
     strongest: ModelCard | None
     resilience: Resilience
     memory: ResponseMemory
@@ -128,6 +138,8 @@ class Junctor:
             database=database,
             ledger=Ledger(database, strongest=lambda: self._current.strongest),
             idempotency=Idempotency(ReplyStore(database)),
+            keys=KeyRing(KeyStore(database), pepper_of(environment)),
+            limits=Limits(KeyStore(database).load_spendings),
             transport=Transport(),
             predictor=Predictor(parse_artefact(ARTEFACT.read_bytes())),
         )
@@ -138,6 +150,11 @@ class Junctor:
     def models(self) -> tuple[str, ...]:
         """Names of the models that answer, once started; `auto` is not among them."""
         return tuple(member.card.name for member in self._current.members)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it answers callers without a key, once started."""
+        return self._current.doorkeeper.is_open
 
     @property
     def served(self) -> Sequence[Served]:
@@ -157,6 +174,7 @@ class Junctor:
         members, _ = await asyncio.gather(
             choose_members(self._settings, self.lasting.environment), self.lasting.database.open()
         )
+        await self.lasting.keys.start()
         self.lasting.idempotency.start()
         await self._put_in_force(build(self._settings, members, self.lasting, self._readiness, None))
 
@@ -168,6 +186,7 @@ class Junctor:
         for generation in self._living:
             generation.memory.stop()
         self.lasting.idempotency.stop()
+        self.lasting.keys.stop()
         await self.lasting.transport.close()
         await self.lasting.database.close()
 
@@ -286,7 +305,8 @@ def build(
         resilience=resilience,
     )
     pool: dict[str, Model] = {**with_fallbacks(members, metered, resilience), router.card.name: router}
-    doorkeeper = Doorkeeper([CallerKey(name=key.name, sha256=key.sha256) for key in settings.keys])
+    doorkeeper = doorkeeper_of(settings, lasting.keys)
+    menu = menu_of(members, router.card)
     responses = ResponseStore(lasting.database, timedelta(days=settings.store.keep_responses_days))
     memory = ResponseMemory(responses)
     pools = {
@@ -294,12 +314,16 @@ def build(
         "embeddings": {name: pool[name] for name in embedding},
     }
     desks = {
-        kind: _desk(settings.server, lasting, of_kind, doorkeeper, memory) for kind, of_kind in pools.items()
+        kind: _desk(settings.server, lasting, of_kind, doorkeeper, menu, memory)
+        for kind, of_kind in pools.items()
     }
     routes = [
         _count_route(settings.server, pools["chat"], builder),
         *models_api.routes(pool, lasting.metrics, readiness),
-        *responses_api.routes(responses, lambda request: request.scope[CALLER]),
+        *responses_api.routes(responses, lambda request: request.scope[CALLER].key_id),
+        *keys_api.routes(
+            KeyStore(lasting.database), pepper_of(lasting.environment), doorkeeper, lasting.keys.refresh
+        ),
         *_decision_routes(decisions, lasting.ledger),
     ]
     routes += openapi_api.routes(routes, doorkeeper, max_body_bytes=settings.server.max_body_bytes)
@@ -309,6 +333,7 @@ def build(
         endpoints={path: ChatEndpoint(dialect, desks[dialect.kind]) for path, dialect in DIALECTS.items()},
         rest=Rest(routes, doorkeeper.admit),
         served=(*openapi_api.served(routes),),
+        doorkeeper=doorkeeper,
         strongest=router.strongest,
         resilience=resilience,
         memory=memory,
@@ -332,12 +357,15 @@ def _desk(
     lasting: Lasting,
     pool: dict[str, Model],
     doorkeeper: Doorkeeper,
+    menu: Menu,
     memory: ResponseMemory,
 ) -> Desk:
     return Desk(
         pool=pool,
         ledger=lasting.ledger,
         doorkeeper=doorkeeper,
+        limits=lasting.limits,
+        menu=menu,
         metrics=lasting.metrics,
         vigil=Vigil(server.send_timeout_s, keepalive_s=server.keepalive_s),
         idempotency=lasting.idempotency,

@@ -9,8 +9,13 @@ from pathlib import Path
 import msgspec
 
 from junctor.chat import BadRequest, Model, ModelCard, Price
+from junctor.gateway.admit import CallerKey, Doorkeeper, Ring, is_loopback
 from junctor.gateway.count_tokens import Counter
 from junctor.gateway.front import HttpLimits
+from junctor.gateway.keys import find_mistakes as find_key_mistakes
+from junctor.gateway.keys import parse_budget, parse_expiry
+from junctor.gateway.menu import Menu
+from junctor.gateway.pepper import VARIABLE, Pepper
 from junctor.pool.catalog import (
     CONFIGURED,
     PROVIDERS,
@@ -33,7 +38,7 @@ from junctor.serving.engine import LlamaEngine
 from junctor.serving.llama import LocalModel
 from junctor.serving.manifest import named, shipped
 from junctor.serving.weights import installed
-from junctor.settings import Environment, ModelSettings, ServerSettings, Settings
+from junctor.settings import Environment, KeySettings, ModelSettings, ServerSettings, Settings
 from junctor.settings_check import SettingsError, suggestion
 from junctor.wire.embeddings import RELAY as EMBEDDINGS
 
@@ -68,6 +73,17 @@ def database_path(settings: Settings, environment: Environment) -> Path:
     return settings.store.path or environment.data_dir / "junctor.db"
 
 
+def pepper_of(environment: Environment) -> Pepper:
+    """What the digests of API keys are made with."""
+    return Pepper(environment.data_dir, environment.secret(VARIABLE))
+
+
+def doorkeeper_of(settings: Settings, ring: Ring) -> Doorkeeper:
+    """Who lets callers in: by the keys of the settings and those of the database."""
+    keys = [caller_key(key) for key in settings.keys]
+    return Doorkeeper(keys, ring, may_be_open=is_loopback(settings.server.host))
+
+
 def choose_models(settings: Settings, environment: Environment) -> Sequence[ModelSettings]:
     """The configured models; without any, the local ones that are pulled."""
     if settings.models:
@@ -78,7 +94,9 @@ def choose_models(settings: Settings, environment: Environment) -> Sequence[Mode
 
 
 def find_mistakes(settings: Settings, environment: Environment) -> Iterator[str]:
-    """What makes a model of the settings impossible to build, each as one sentence."""
+    """What makes a key or a model of the settings impossible to build, each as one sentence."""
+    for index, key in enumerate(settings.keys):
+        yield from _key_mistakes(key, f"keys[{index}] ({key.name})")
     for index, model in enumerate(settings.models):
         at = f"models[{index}] ({model.name})"
         if model.kind == "embeddings":
@@ -92,6 +110,30 @@ def find_mistakes(settings: Settings, environment: Environment) -> Iterator[str]
             yield f"{at}: provider `{model.provider}` is not in the catalogue and has no base_url{hint}"
         else:
             yield from _upstream_mistakes(model, at, environment)
+
+
+def _key_mistakes(key: KeySettings, at: str) -> Iterator[str]:
+    try:
+        grant = caller_key(key)
+    except (BadRequest, OverflowError, ValueError) as error:
+        yield f"{at}: {error}"
+    else:
+        yield from (f"{at}: `{field}` {words}" for field, words in find_key_mistakes(grant, key.name).items())
+
+
+def caller_key(key: KeySettings) -> CallerKey:
+    """A key of the settings. Raises `BadRequest`; one that has expired is still a key."""
+    return CallerKey(
+        name=key.name,
+        sha256=key.sha256,
+        is_admin=key.admin,
+        models=key.models,
+        requests_per_minute=key.requests_per_minute,
+        tokens_per_minute=key.tokens_per_minute,
+        usd_nano_per_day=parse_budget(key.usd_per_day),
+        usd_nano_per_month=parse_budget(key.usd_per_month),
+        expires_at=None if key.expires is None else parse_expiry(key.expires),
+    )
 
 
 def _embeddings_mistakes(model: ModelSettings, at: str) -> Iterator[str]:
@@ -274,6 +316,17 @@ def with_fallbacks(
         names = dict.fromkeys([member.card.name, *member.settings.fallbacks])
         models[member.card.name] = Resilient([metered[name] for name in names], resilience)
     return models
+
+
+def menu_of(members: Sequence[Member], router: ModelCard) -> Menu:
+    """Who may answer under each name of the pool."""
+    cards = {member.card.name: member.card for member in members}
+    named = {
+        member.card.name: [member.card, *(cards[name] for name in member.settings.fallbacks)]
+        for member in members
+    }
+    chats = [member.card for member in members if member.settings.kind == "chat"]
+    return Menu(named, {router.name: chats})
 
 
 def policy_of(settings: Settings) -> Policy:

@@ -59,12 +59,26 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[[keys]]`: who may call. `junctor keys new NAME` makes one."""
+    """`[[keys]]`: who may call. `junctor keys new NAME` makes one; `junctor keys create` needs no file."""
 
     name: str
-    "Who it belongs to; stands in the ledger as the caller."
+    "Who it belongs to; stands in the ledger as the caller. Keys of one name share their limits."
     sha256: str
     "SHA-256 of the key, 64 hexadecimal digits. The key itself is stored nowhere."
+    admin: bool = False
+    "Whether it may make, change and revoke keys at `/api/keys`."
+    models: tuple[str, ...] = ()
+    "The models it may use; left out: all. `auto` chooses among them."
+    requests_per_minute: int | None = None
+    "Requests a minute; left out: no limit. So with the other three."
+    tokens_per_minute: int | None = None
+    "Tokens a minute, read and written."
+    usd_per_day: float | None = None
+    "What it may spend in a day (UTC), USD."
+    usd_per_month: float | None = None
+    "What it may spend in a calendar month (UTC), USD."
+    expires: str | None = None
+    "A day such as 2027-01-31, until its end, or a time such as 2027-01-31T12:00:00Z; left out: never."
 
 
 class PriceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -270,10 +284,7 @@ def _check_meaning(settings: Settings) -> Iterator[tuple[str, str]]:
     for index, model in enumerate(settings.models):
         at = f"models[{index}]"
         if not MODEL_NAME.fullmatch(model.name):
-            yield (
-                f"{at}.name",
-                f"{model.name!r} may hold letters, digits and . _ - : / @ only, 128 at most",
-            )
+            yield f"{at}.name", f"{model.name!r} may hold letters, digits and . _ - : / @ only, 128 at most"
         if model.name in RESERVED_NAMES:
             yield f"{at}.name", f"`{model.name}` is reserved for the router; take another name"
         if names.index(model.name) < index:
@@ -295,10 +306,8 @@ def _check_meaning(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _check_figures(model: ModelSettings, at: str) -> Iterator[tuple[str, str]]:
-    figures = {
-        name: getattr(model, name) for name in ("window", "max_output", "tokens_per_s", "first_token_ms")
-    }
-    for name, value in figures.items():
+    for name in ("window", "max_output", "tokens_per_s", "first_token_ms"):
+        value: float | None = getattr(model, name)
         if value is not None and not 0 < value < inf:
             yield f"{at}.{name}", "must be more than 0"
     for name, value in msgspec.structs.asdict(model.price).items() if model.price else ():
@@ -339,9 +348,8 @@ def _check_ranges(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "server.drain_s", "must be 0 or more"
     if settings.local.threads < 0:
         yield "local.threads", "must be 0 or more"
-    positive |= {
-        f"timeouts.{name}": value for name, value in msgspec.structs.asdict(settings.timeouts).items()
-    }
+    timeouts = msgspec.structs.asdict(settings.timeouts)
+    positive |= {f"timeouts.{name}": value for name, value in timeouts.items()}
     for path, value in positive.items():
         if not 0 < value < inf:
             yield path, "must be more than 0"
@@ -349,10 +357,8 @@ def _check_ranges(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def find_config(explicit: Path | None = None) -> Path | None:
     """The configuration file to use: the one named, else `junctor.toml` in the working directory."""
-    if explicit is not None:
-        return explicit
     here = Path(CONFIG_NAME)
-    return here if here.is_file() else None
+    return explicit or (here if here.is_file() else None)
 
 
 def read_environment(variables: Mapping[str, str] | None = None) -> Environment:

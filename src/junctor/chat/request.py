@@ -81,7 +81,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     id: str = ""
     "Ours, unique, starts with `req_`. Calls made on behalf of a request keep its id."
     caller: str = ""
-    "Name of the API key; empty when the server runs open."
+    "Id of the API key; empty when the server runs open."
     within_s: float | None = None
     """Seconds the answer may take, counted from the call of `answer`; None: as long as the model allows itself.
     What is left of a request's time when it has been tried elsewhere before."""

@@ -5,20 +5,44 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 from urllib.parse import urlsplit
 
-import msgspec
-
 from junctor.chat import AuthenticationFailed, BadRequest
+from junctor.gateway.keys import ANYBODY, CONFIG_ID, PREFIX, Caller, Grant, make_caller
 
 
-class CallerKey(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key as we know it: by its digest."""
+class CallerKey(Grant, frozen=True, kw_only=True):
+    """An API key of the configuration, as we know it: by its digest."""
 
     name: str
     sha256: str
     "Hexadecimal SHA-256 of the key. Keys are random, so a fast digest without salt is enough."
+
+
+class Ring(Protocol):
+    """Keys that are known beside those of the configuration: a `KeyRing`."""
+
+    @property
+    def locks(self) -> bool:
+        """Whether there are any, or have been."""
+        ...
+
+    def recognise(self, text: str) -> Caller | None:
+        """Whose key this is; None when it is not known. Raises `AuthenticationFailed`."""
+        ...
+
+
+class NoRing:
+    """No such keys."""
+
+    locks = False
+
+    def recognise(self, text: str) -> Caller | None:
+        """It is not known."""
+        return None
 
 
 class Doorkeeper:
@@ -29,26 +53,59 @@ class Doorkeeper:
     a foreign `Host` (DNS rebinding).
     """
 
-    def __init__(self, keys: Sequence[CallerKey]) -> None:
-        self._names = {bytes.fromhex(key.sha256): key.name for key in keys}
+    def __init__(
+        self,
+        keys: Sequence[CallerKey],
+        ring: Ring = NoRing(),  # noqa: B008 - it holds nothing
+        *,
+        may_be_open: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`keys`: of the configuration; `ring`: of the database; `clock`: seconds of Unix time.
+
+        `may_be_open`: whether the server listens on loopback. If not, it wants a key even if it has none.
+        """
+        self._callers = [
+            (bytes.fromhex(key.sha256), make_caller(CONFIG_ID + key.name, key.name, key)) for key in keys
+        ]
+        self._ring = ring
+        self._may_be_open = may_be_open
+        self._clock = clock
 
     @property
     def is_open(self) -> bool:
         """Whether requests need no key."""
-        return not self._names
+        return self._may_be_open and not self._callers and not self._ring.locks
 
-    def admit(self, headers: Mapping[str, str]) -> str:
-        """The caller's name; empty on an open server. `headers` has lower-case names.
+    @property
+    def configured(self) -> Sequence[Caller]:
+        """The keys of the configuration."""
+        return [caller for _, caller in self._callers]
 
-        Raises `AuthenticationFailed`, or `BadRequest` for a foreign origin on an open server.
+    def admit(self, headers: Mapping[str, str]) -> Caller:
+        """Who asks; `ANYBODY` on an open server. `headers` has lower-case names.
+
+        Looks at nothing but memory. Raises `AuthenticationFailed`, or `BadRequest` for a foreign origin on an
+        open server.
         """
         if self.is_open:
             _refuse_foreign(headers)
-            return ""
-        digest = hashlib.sha256(_presented_key(headers).encode()).digest()
-        for known, name in self._names.items():
+            return ANYBODY
+        text = _presented_key(headers)
+        if text.startswith(PREFIX) and (caller := self._ring.recognise(text)) is not None:
+            return caller
+        return self._find_configured(text)
+
+    def _find_configured(self, text: str) -> Caller:
+        digest = hashlib.sha256(text.encode()).digest()
+        for known, caller in self._callers:
             if hmac.compare_digest(known, digest):
-                return name
+                if caller.expires_at is not None and caller.expires_at.timestamp() <= self._clock():
+                    raise AuthenticationFailed(
+                        f"this API key expired at {caller.expires_at:%Y-%m-%d %H:%M} UTC; ask whoever runs "
+                        "this server for another one"
+                    )
+                return caller
         raise AuthenticationFailed("this API key is not known here; check it, or ask who runs this server")
 
 
@@ -68,7 +125,7 @@ def _refuse_foreign(headers: Mapping[str, str]) -> None:
     if origin is not None and not is_loopback(_host_of(origin)):
         raise BadRequest(
             f"requests from web pages of {origin!r} are refused while the server runs without API keys; "
-            "configure [[keys]] in junctor.toml"
+            "make a key with `junctor keys create NAME`"
         )
     host = headers.get("host", "localhost")
     if not is_loopback(_host_of(f"//{host}")):

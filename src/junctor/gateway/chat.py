@@ -1,6 +1,6 @@
 """Chats, in every dialect of their callers: the straight line from a request to its reply (raw ASGI).
 
-    admit -> read the body -> parse -> pool[model].answer -> render -> ledger -> the last byte
+    admit -> read the body -> parse -> reserve -> pool[model].answer -> render -> ledger -> the last byte
 
 The row in the ledger is durable before the reply's last byte leaves: whoever has read an answer to its end
 finds it in the ledger, whatever happens to this process afterwards.
@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import aclosing
+from typing import Any
 
 import msgspec
 
@@ -38,7 +39,10 @@ from junctor.gateway.idempotency import (
     slot_of,
 )
 from junctor.gateway.idempotency_store import KeptReply
+from junctor.gateway.keys import NOBODY
+from junctor.gateway.limits import Account, Lease, Limits
 from junctor.gateway.memory import Memory, NoMemory
+from junctor.gateway.menu import Menu
 from junctor.gateway.metrics import Metrics
 from junctor.gateway.receipt import (
     render_estimate,
@@ -60,7 +64,7 @@ from junctor.gateway.receive import (
 from junctor.gateway.reply import Headers, Reply
 from junctor.gateway.vigil import Vigil
 from junctor.pool.ledger import Entry, Ledger, Receipt
-from junctor.pool.metered import CLIENT_GONE, OK
+from junctor.pool.metered import CLIENT_GONE, OK, count_prompt_tokens
 from junctor.pool.pool import find
 from junctor.store.ids import new_id
 
@@ -80,6 +84,8 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     pool: Pool
     ledger: Ledger
     doorkeeper: Doorkeeper
+    limits: Limits
+    menu: Menu
     metrics: Metrics
     vigil: Vigil
     idempotency: Idempotency
@@ -119,6 +125,7 @@ class ChatEndpoint:
         finally:
             if visit.turn is not None:
                 visit.turn.end()
+            visit.settle()
             self._desk.vigil.forget(visit)
             self._desk.metrics.in_flight -= 1
 
@@ -127,12 +134,13 @@ class ChatEndpoint:
             raise WrongMethod(f"{self._dialect.path} takes POST, not {scope['method']}", allow="POST")
         desk, headers = self._desk, read_headers(scope)
         visit.caller = desk.doorkeeper.admit(headers)
+        visit.account = desk.limits.account_of(visit.caller)
         body = await read_body(headers, receive, max_bytes=desk.max_body_bytes, timeout_s=desk.body_timeout_s)
         call = self._dialect.parse(
             body,
             headers,
             request_id=visit.request_id,
-            caller=visit.caller,
+            caller=visit.caller.key_id,
             model=scope.get(MODEL_IN_URL, ""),
         )
         visit.entry = self._open(visit, call.request)
@@ -143,14 +151,13 @@ class ChatEndpoint:
                 if kept is not None:
                     await self._answer_again(visit, kept)
                     return
-            visit.streams = call.request.stream
             await self._answer(visit, call)
 
     async def _claim(
         self, visit: Visit, scope: Scope, headers: Mapping[str, str], body: bytes
     ) -> KeptReply | None:
         """The reply that the request's `Idempotency-Key` got before; None when it is this one's to answer."""
-        slot = slot_of(visit.caller, headers[KEY_HEADER])
+        slot = slot_of(visit.caller.key_id, headers[KEY_HEADER])
         fingerprint = fingerprint_of(self._dialect.path, scope.get(MODEL_IN_URL, ""), headers, body)
         claimed = await self._desk.idempotency.claim(slot, fingerprint)
         if isinstance(claimed, KeptReply):
@@ -167,9 +174,13 @@ class ChatEndpoint:
     async def _answer(self, visit: Visit, call: Call) -> None:
         """Ask the pool, send what comes as it comes, and the end once the row is durable."""
         call = await self._memory.recall(call)
+        model = find(self._desk.pool, call.request.model)
+        if visit.account is not None:
+            call = await self._reserve(visit, visit.account, model.card.name, call)
         request, reply = call.request, visit.reply
+        visit.streams = request.stream
         renderer = visit.renderer = self._dialect.renderer(call)
-        async with aclosing(find(self._desk.pool, request.model).answer(request)) as events:
+        async with aclosing(model.answer(request)) as events:
             async for event in events:
                 visit.see(event)
                 for piece in renderer.render(event):
@@ -182,6 +193,13 @@ class ChatEndpoint:
         else:
             await reply.whole(200, "application/json", last, visit.headers())
 
+    async def _reserve(self, visit: Visit, account: Account, name: str, call: Call) -> Call:
+        """The call as its key allows it, once what it may use and cost is reserved; that may take a wait."""
+        menu = self._desk.menu
+        request = menu.permit(visit.caller, name, call.request)
+        visit.lease = await account.reserve(menu.estimate(name, request, count_prompt_tokens(request)))
+        return call if request is call.request else _asking(call, request)
+
     async def _refuse(self, visit: Visit, error: JunctorError) -> None:
         """Tell the caller what went wrong: as a reply, or as the last event of one that has begun."""
         begun, request_id = visit.reply.started, visit.request_id
@@ -193,7 +211,7 @@ class ChatEndpoint:
             else:
                 body = self._dialect.render_error(error, request_id)
                 who = render_who(receipt.model, receipt.decision_id)
-                await visit.reply.error(error, "application/json", body, who)
+                await visit.reply.error(error, "application/json", body, [*who, *visit.limit_headers()])
 
     def _render_cut(self, visit: Visit, error: JunctorError) -> bytes:
         """The end of a stream that cannot go on."""
@@ -204,7 +222,8 @@ class ChatEndpoint:
     def _open(self, visit: Visit, request: ChatRequest | None) -> Entry:
         return self._desk.ledger.open(
             visit.request_id,
-            caller=visit.caller,
+            caller=visit.caller.name,
+            key_id=visit.caller.key_id,
             route=self._dialect.path,
             asked_model=request.model if request else "",
             stream=request.stream if request else False,
@@ -216,10 +235,17 @@ class ChatEndpoint:
         entry = visit.entry or self._open(visit, None)
         entry.decision_id = visit.decision.id if visit.decision else None
         receipt = await self._desk.ledger.close(entry, outcome, status)
+        if visit.lease is not None:
+            visit.lease.settle(receipt, whole=outcome == OK)
         if visit.turn is not None:
             visit.turn.keeps = is_final(outcome, status, receipt.attempts)
         self._desk.metrics.observe(receipt, route=self._dialect.path, outcome=outcome)
         return receipt
+
+
+def _asking(call: Any, request: ChatRequest) -> Call:
+    """The call with another request; calls are structs in every dialect."""
+    return msgspec.structs.replace(call, request=request)
 
 
 class Visit:
@@ -228,8 +254,13 @@ class Visit:
     def __init__(self, request_id: str, send: Send, keepalive: bytes) -> None:
         self.request_id = request_id
         self.reply = Reply(send, request_id, self.headers)
-        self.caller = ""
+        self.caller = NOBODY
+        self.account: Account | None = None
+        "The caller's, where anything of it is limited."
+        self.lease: Lease | None = None
+        "What is reserved there."
         self.streams = False
+        "Once the pool is asked: a stream that waits in line may still be refused."
         self.presence: Presence | None = None
         self.renderer: Renderer | None = None
         "Once the pool is asked."
@@ -262,6 +293,16 @@ class Visit:
         else:
             yield from render_estimate(self.model, self.decision)
         yield from render_warning(self.left_out)
+        yield from self.limit_headers()
+
+    def limit_headers(self) -> Headers:
+        """Reply headers: what is left of the caller's rates."""
+        return () if self.account is None else self.account.render_headers()
+
+    def settle(self) -> None:
+        """The request is over: if nobody could settle it, this does, by what it came to so far."""
+        if self.lease is not None and self.entry is not None:
+            self.lease.settle(self.entry.closed or self.entry.receipt(), whole=False)
 
     # What `Vigil` asks.
 

@@ -7,9 +7,11 @@ import math
 from collections.abc import Callable, Iterable
 
 from junctor.chat import (
+    BudgetExhausted,
     IdempotencyPending,
     JunctorError,
     Overloaded,
+    RateLimited,
     UpstreamError,
     UpstreamRateLimited,
     WrongMethod,
@@ -18,7 +20,7 @@ from junctor.gateway.receive import Message, Send
 
 Headers = Iterable[tuple[str, str]]
 EVENT_STREAM = "text/event-stream; charset=utf-8"
-_PATIENT = (IdempotencyPending, Overloaded, UpstreamError)
+_PATIENT = (IdempotencyPending, Overloaded, RateLimited, UpstreamError)
 "Errors that can say when another try makes sense."
 
 
@@ -127,5 +129,6 @@ def render_error_headers(error: JunctorError) -> Headers:
         yield "allow", error.allow
     if isinstance(error, _PATIENT) and error.retry_after_s is not None:
         yield "retry-after", str(max(0, math.ceil(error.retry_after_s)))
-    if isinstance(error, UpstreamError) and not isinstance(error, UpstreamRateLimited):
+    tried = isinstance(error, UpstreamError) and not isinstance(error, UpstreamRateLimited)
+    if tried or isinstance(error, BudgetExhausted):
         yield "x-should-retry", "false"

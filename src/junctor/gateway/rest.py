@@ -11,6 +11,7 @@ from starlette.routing import Router as Routes
 
 from junctor.chat import InternalError, JunctorError, UnknownRoute, WrongMethod
 from junctor.gateway.dialect import render_refusal
+from junctor.gateway.keys import Caller
 from junctor.gateway.models_api import OPEN_PATHS
 from junctor.gateway.receive import Receive, Scope, Send, read_headers
 from junctor.gateway.reply import Reply
@@ -27,7 +28,7 @@ _QUOTED_CHARACTERS = 200
 class Rest:
     """An ASGI application: keys are checked here, and faults end here."""
 
-    def __init__(self, routes: Sequence[Route], admit: Callable[[Mapping[str, str]], str]) -> None:
+    def __init__(self, routes: Sequence[Route], admit: Callable[[Mapping[str, str]], Caller]) -> None:
         """`admit` names the caller of a request by its headers, or raises `BadRequest`."""
         self._admit = admit
         self._routes = routes

@@ -1,0 +1,117 @@
+"""What one key has spent and reserved, of this day and of this month. Pure: the time comes in.
+
+    verdict  may so much be reserved? fits | wait (until others are settled) | never (in this period)
+    hold     reserve it
+    settle   give it back, and count what it came to
+
+Money is whole nano-dollars. What is reserved is held against the day and the month in which it was granted:
+an answer that ends after midnight counts to the day before, as its row in the ledger does.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal, NamedTuple
+
+from junctor.gateway.keys import NANO, Grant
+
+Verdict = Literal["fits", "wait", "never"]
+
+
+class Purse:
+    """One period's money."""
+
+    __slots__ = ("begins", "reserved", "spent")
+
+    def __init__(self, begins: date, spent: int = 0) -> None:
+        self.begins = begins
+        self.spent = spent
+        self.reserved = 0
+
+
+class Hold(NamedTuple):
+    """What is reserved for one request."""
+
+    nano: int
+    purses: tuple[Purse, Purse]
+
+
+class Budget:
+    """One key's."""
+
+    def __init__(self, now: datetime, *, spent_today: int = 0, spent_this_month: int = 0) -> None:
+        today = now.astimezone(UTC).date()
+        self.day = Purse(today, spent_today)
+        self.month = Purse(today.replace(day=1), spent_this_month)
+
+    def roll(self, now: datetime) -> None:
+        """Begin a new day, and perhaps a month. A clock that is set back begins none."""
+        today = now.astimezone(UTC).date()
+        if today > self.day.begins:
+            self.day = Purse(today)
+            if today.replace(day=1) > self.month.begins:
+                self.month = Purse(today.replace(day=1))
+
+    def verdict(self, grant: Grant, nano: int) -> Verdict:
+        """Whether so much may be reserved."""
+        waits = False
+        for purse, cap in self._caps(grant):
+            if purse.spent + nano > cap:
+                return "never"
+            waits = waits or purse.spent + purse.reserved + nano > cap
+        return "wait" if waits else "fits"
+
+    def room(self, grant: Grant) -> int:
+        """How much is neither spent nor reserved."""
+        return min((cap - purse.spent - purse.reserved for purse, cap in self._caps(grant)), default=0)
+
+    def hold(self, nano: int) -> Hold:
+        """Reserve so much."""
+        hold = Hold(nano, (self.day, self.month))
+        for purse in hold.purses:
+            purse.reserved += nano
+        return hold
+
+    @staticmethod
+    def settle(hold: Hold, nano: int) -> None:
+        """Give a reservation back, and count what was really spent."""
+        for purse in hold.purses:
+            purse.reserved -= hold.nano
+            purse.spent += nano
+
+    def explain(self, grant: Grant, nano: int, now: datetime) -> str:
+        """Why so much cannot be had: which budget, how much of it is spent, when it begins anew."""
+        purse, cap = next(it for it in self._caps(grant) if it[0].spent + nano > it[1])
+        is_day = purse is self.day
+        what, since = ("day", "today") if is_day else ("month", "this month")
+        spent = f"{_usd(purse.spent)} of the {_usd(cap)} that this API key may spend in a {what} (UTC)"
+        resets = self._next_day() if is_day else self._next_month()
+        left = "" if purse.spent >= cap else f", and this request may cost {_usd(nano)}"
+        return (
+            f"{spent} are spent {since}{left}; the budget begins anew at {resets:%Y-%m-%d} 00:00 UTC, in "
+            f"{_in_words(datetime.combine(resets, time(), UTC) - now)}. Ask whoever runs this server for more"
+        )
+
+    def _caps(self, grant: Grant) -> list[tuple[Purse, int]]:
+        caps = ((self.day, grant.usd_nano_per_day), (self.month, grant.usd_nano_per_month))
+        return [(purse, cap) for purse, cap in caps if cap is not None]
+
+    def _next_day(self) -> date:
+        return self.day.begins + timedelta(days=1)
+
+    def _next_month(self) -> date:
+        return (self.month.begins + timedelta(days=32)).replace(day=1)
+
+
+def _usd(nano: int) -> str:
+    """At least two decimals, at most nine: `1.00`, `0.000021`."""
+    text = f"{nano / NANO:.9f}".rstrip("0")
+    whole, _, decimals = text.partition(".")
+    return f"{whole}.{decimals.ljust(2, '0')} USD"
+
+
+def _in_words(span: timedelta) -> str:
+    hours = span.total_seconds() / 3600
+    if hours >= 48:
+        return f"{hours / 24:.0f} days"
+    return f"{hours:.0f} h" if hours >= 2 else f"{max(0.0, hours * 60):.0f} min"
