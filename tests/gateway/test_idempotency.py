@@ -231,15 +231,44 @@ async def test_replies_that_wait_for_the_database_are_bounded_in_memory(
     assert isinstance(await idempotency.claim(Slot("", "2"), "ab"), KeptReply)
 
 
-async def test_a_database_that_fails_costs_the_promise_not_the_answer(tmp_path: Path) -> None:
-    """Closed is the worst it can be: nothing can be read or written."""
+async def test_a_reply_that_the_database_could_not_take_is_given_from_memory_and_offered_again(
+    database: Database, idempotency: Idempotency, tmp_path: Path
+) -> None:
+    """A full disk, as SQLite sees it: no page may be added."""
+    await database.write("PRAGMA max_page_count = 1")
+    body = bytes(200_000)
+    await answer(await claim(idempotency), body)
+    assert rows(tmp_path / "x.db") == 0
+    assert isinstance(await idempotency.claim(SLOT, "ab"), KeptReply)
+    with pytest.raises(IdempotencyMismatch):
+        await idempotency.claim(SLOT, "cd")
+    await database.write("PRAGMA max_page_count = 100000")
+    idempotency.start()
+    while not rows(tmp_path / "x.db"):
+        await asyncio.sleep(0.01)
+    idempotency.stop()
+    kept = await Idempotency(ReplyStore(database)).claim(SLOT, "ab")
+    assert isinstance(kept, KeptReply)
+    assert kept.body == body
+
+
+async def test_a_database_that_cannot_be_read_costs_the_promise_not_the_answer(tmp_path: Path) -> None:
     async with Database(tmp_path / "x.db") as database:
         idempotency = Idempotency(ReplyStore(database))
-    wire = Wire()
-    await answer(await claim(idempotency), b"x", wire=wire)
-    assert wire.messages[-1]["body"] == b"x"
-    await asyncio.sleep(0)
     (await claim(idempotency)).end()
+
+
+async def test_what_is_left_of_rates_is_not_given_again(idempotency: Idempotency) -> None:
+    turn, wire = await claim(idempotency), Wire()
+    send = turn.recording(wire)
+    headers = [*HEADERS, (b"x-ratelimit-remaining-requests", b"3")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    turn.keeps = True
+    await send({"type": "http.response.body", "body": b"x", "more_body": False})
+    assert wire.messages[0]["headers"] == headers
+    kept = await idempotency.claim(SLOT, "ab")
+    assert isinstance(kept, KeptReply)
+    assert kept.headers == tuple(HEADERS)
 
 
 async def test_starting_sweeps_and_stopping_leaves_no_timer(idempotency: Idempotency, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping
+from functools import partial
 
 from junctor.chat import BadRequest, IdempotencyMismatch, IdempotencyPending
 from junctor.gateway.idempotency_store import Header, KeptReply, ReplyStore, Slot
@@ -63,19 +64,24 @@ class Idempotency:
         self._wait_s = wait_s
         self.max_reply_bytes = max_reply_bytes
         self._max_unwritten_bytes = max_unwritten_bytes
-        self._unwritten_bytes = 0
         self._turns: dict[Slot, Turn] = {}
+        "In progress, or answered by a reply that the database has not yet."
+        self._unwritten: dict[Slot, KeptReply] = {}
+        "Replies that the database has not yet, or could not take."
+        self._unwritten_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin to delete what is older than a day, now and once a minute."""
+        """Begin to delete what is older than a day, and to offer again what was not taken: once a minute."""
         self._store.sweep()
+        self._offer_again()
         self._timer = asyncio.get_running_loop().call_later(SWEEP_S, self.start)
 
     def stop(self) -> None:
-        """Delete no more."""
+        """Delete no more, and offer a last time what was not taken."""
         if self._timer is not None:
             self._timer.cancel()
+        self._offer_again()
 
     async def claim(self, slot: Slot, fingerprint: str) -> KeptReply | Turn:
         """The reply that was given before, or the turn to answer.
@@ -120,21 +126,28 @@ class Idempotency:
         """Whether one more reply may wait in memory for the database."""
         return self._unwritten_bytes + reply_bytes <= self._max_unwritten_bytes
 
-    def keep(self, slot: Slot, reply: KeptReply) -> asyncio.Future[None] | None:
-        """Queue a reply; until it is written, `claim` finds it at the turn it was given in.
+    def keep(self, slot: Slot, reply: KeptReply) -> asyncio.Future[None]:
+        """Queue a reply; the future is done when it is durable, or cannot be for now.
 
-        None: it is durable at once; else the future is done when it is, or fails.
+        Until it is, `claim` finds it at the turn that it was given in.
         """
-        size = len(reply.body)
-        self._unwritten_bytes += size
+        self._unwritten[slot] = reply
+        self._unwritten_bytes += len(reply.body)
+        return self._offer(slot, reply)
 
-        def release(_: asyncio.Future[None]) -> None:
-            self._unwritten_bytes -= size
+    def _offer(self, slot: Slot, reply: KeptReply) -> asyncio.Future[None]:
+        written = self._store.add(slot, reply)
+        written.add_done_callback(partial(self._written, slot))
+        return written
+
+    def _written(self, slot: Slot, written: asyncio.Future[None]) -> None:
+        if written.exception() is None and (reply := self._unwritten.pop(slot, None)) is not None:
+            self._unwritten_bytes -= len(reply.body)
             self.free(slot)
 
-        durable = self._store.add(slot, reply)
-        self._store.settled().add_done_callback(release)
-        return durable
+    def _offer_again(self) -> None:
+        for slot, reply in self._unwritten.items():
+            self._offer(slot, reply)
 
     def free(self, slot: Slot) -> None:
         """Nobody is at this key any more."""
@@ -186,7 +199,7 @@ class Turn:
         await self._send(message)
 
     async def _keep(self) -> None:
-        """Hand the reply to the database, then to those who wait."""
+        """Hand the reply to the database, then to those who wait. What is left of rates is not part of it."""
         size = len(self._body)
         if size > self._idempotency.max_reply_bytes or not self._idempotency.has_room_for(size):
             return
@@ -194,13 +207,14 @@ class Turn:
             request_id=dict(self._headers)[b"x-request-id"].decode(),
             fingerprint=self.fingerprint,
             status=self._status,
-            headers=self._headers,
+            headers=tuple(header for header in self._headers if b"ratelimit" not in header[0]),
             body=bytes(self._body),
         )
-        durable = self._idempotency.keep(self._slot, reply)
-        self.ended.set_result(reply)
-        if durable is not None:
-            await asyncio.wait((durable,), timeout=DURABLE_WAIT_S)
+        written = self._idempotency.keep(self._slot, reply)
+        try:
+            await asyncio.wait((written,), timeout=DURABLE_WAIT_S)
+        finally:
+            self.ended.set_result(reply)
 
     def end(self) -> None:
         """The request is over. Without a reply that was kept, the key is free again."""

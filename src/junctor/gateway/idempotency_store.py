@@ -28,9 +28,7 @@ VALUES (:owner, :key, :created_at, :fingerprint, :request_id, :status, :headers,
 ON CONFLICT (key_id, idempotency_key) DO UPDATE SET
     created_at = excluded.created_at, fingerprint = excluded.fingerprint, request_id = excluded.request_id,
     status = excluded.status, headers = excluded.headers, body = excluded.body
-WHERE excluded.created_at > idempotency.created_at
 """
-_BARRIER = "SELECT 1"
 _SWEEP = """
 DELETE FROM idempotency WHERE (key_id, idempotency_key) IN (
     SELECT key_id, idempotency_key FROM idempotency WHERE created_at < :oldest ORDER BY created_at LIMIT :most
@@ -70,9 +68,9 @@ class ReplyStore:
         self._database = database
         self._now = now
 
-    def add(self, slot: Slot, reply: KeptReply) -> asyncio.Future[None] | None:
-        """Queue it. None: it is durable at once; else the future is done when it is, or fails."""
-        return self._database.append(
+    def add(self, slot: Slot, reply: KeptReply) -> asyncio.Future[None]:
+        """Queue it; the future is done once it is durable, and fails with `StoreFailed`."""
+        return self._database.write(
             _ADD,
             {
                 "owner": slot.owner,
@@ -85,10 +83,6 @@ class ReplyStore:
                 "body": reply.body,
             },
         )
-
-    def settled(self) -> asyncio.Future[None]:
-        """Done once `find` sees what was added before, or that is known to be impossible."""
-        return self._database.write(_BARRIER)
 
     async def find(self, slot: Slot) -> KeptReply | None:
         """The reply of that key; None when there is none, or it is older than a day. Raises `StoreFailed`."""
