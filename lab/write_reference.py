@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import argparse
 import ast
+import asyncio
 import inspect
 import sys
-from collections.abc import Iterator
-from datetime import timedelta
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from junctor.app import Junctor
 from junctor.chat import JunctorError
-from junctor.gateway import models_api, responses_api
-from junctor.gateway.dialect import DIALECTS
-from junctor.gateway.metrics import Metrics
-from junctor.gateway.response_store import ResponseStore
-from junctor.routing import api as routing_api
-from junctor.routing.store import DecisionStore
 from junctor.serving import errors as _serving_errors  # noqa: F401 - to be found as subclasses
-from junctor.store.database import Database
+from junctor.settings import Environment, Settings
+from junctor.wire.openapi import Served, render_routes
 
 ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src" / "junctor"
@@ -96,32 +93,22 @@ def errors_page() -> str:
     return out
 
 
-async def no_outcome(_: str) -> None:
-    return None
+async def all_served() -> Sequence[Served]:
+    """Of a server with no model: what it serves is all that is read."""
+    with tempfile.TemporaryDirectory() as folder:
+        app = Junctor(Settings(), Environment(data_dir=Path(folder), cache_dir=Path(folder)))
+        await app.start()
+        try:
+            return app.served
+        finally:
+            await app.stop()
 
 
 def routes() -> str:
-    """Built with nothing behind them: only their paths and docstrings are read."""
-    all_routes = [
-        *models_api.routes({}, Metrics(), dict),
-        *responses_api.routes(ResponseStore(Database(Path("none")), timedelta()), str),
-        *routing_api.routes(DecisionStore(Database(Path("none"))), no_outcome),
-    ]
     out = "# Routes\n\n" + NOTE
-    out += "\nWith `[[keys]]`, all but `/healthz` and `/readyz` want one.\n"
-    out += "\n| method | path | what |\n|---|---|---|\n"
-    for dialect in DIALECTS.values():
-        out += f"| POST | `{dialect.path}` | {dialect.what} |\n"
-    for route in all_routes:
-        method = "DELETE" if "DELETE" in (route.methods or ()) else "GET"
-        out += f"| {method} | `{route.path.replace(':path', '')}` | {first_line(route.endpoint)} |\n"
-    return out
-
-
-def first_line(thing: object) -> str:
-    lines = (inspect.getdoc(thing) or "").splitlines()
-    assert lines, f"{thing} needs a docstring"
-    return lines[0]
+    out += "\nWith `[[keys]]`, all but `/healthz` and `/readyz` want one. "
+    out += "Bodies, replies and errors of each: `GET /openapi.json` ([how to read it](../api.md)).\n\n"
+    return out + render_routes(asyncio.run(all_served()))
 
 
 def rooms() -> str:
