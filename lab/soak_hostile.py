@@ -83,7 +83,9 @@ class Crowd:
 
     async def gather(self, port: int, count: int) -> None:
         loop = asyncio.get_running_loop()
-        for _ in range(count):
+        for number in range(count):
+            if number % 10 == 0:
+                await asyncio.sleep(0.02)
             sock = socket.socket()
             sock.setblocking(False)
             if self.deaf:

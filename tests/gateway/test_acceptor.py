@@ -118,3 +118,25 @@ async def test_a_system_without_free_files_is_asked_again_later(
     assert exhausted.tries < 6
     it.close()
     await it.wait_closed()
+
+
+async def test_the_system_holds_little_of_what_a_client_does_not_take(listener: socket.socket) -> None:
+    """Else whoever reads nothing of a megabyte would go unnoticed."""
+    stuck = asyncio.Event()
+
+    class Pourer(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = transport
+            transport.write(b"x" * 1_000_000)
+
+        def pause_writing(self) -> None:
+            stuck.set()
+
+    it = Acceptor(listener, Pourer, asyncio.get_running_loop())
+    with socket.socket() as caller:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        caller.connect(listener.getsockname())
+        async with asyncio.timeout(10):
+            await stuck.wait()
+    it.close()
+    await it.wait_closed()

@@ -14,6 +14,10 @@ from contextlib import suppress
 
 log = logging.getLogger(__name__)
 
+UNSENT_BYTES = 128 * 1024
+"""What the system may hold of a reply that the client does not take yet. Left alone Linux holds up to 4 MB
+for each connection, and who does not read goes unnoticed."""
+_NOT_SENT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 AT_ONCE = 64
 "Connections accepted in one pass."
 REST_S = 1.0
@@ -71,5 +75,7 @@ class Acceptor:
 
     async def _open(self, connection: socket.socket) -> None:
         connection.setblocking(False)
+        if _NOT_SENT is not None and connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, _NOT_SENT, UNSENT_BYTES)
         with suppress(OSError):  # gone already
             await self._loop.connect_accepted_socket(self._connect, connection)
