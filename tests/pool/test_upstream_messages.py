@@ -19,6 +19,7 @@ from junctor.chat import (
     UnsupportedByModel,
     UpstreamBroken,
     UpstreamRateLimited,
+    UpstreamRefused,
     UpstreamUnauthorised,
     WindowExceeded,
 )
@@ -252,20 +253,54 @@ async def test_an_upstream_of_the_responses_api_gets_what_it_has_a_place_for(
     )
 
 
-async def test_a_server_that_shows_its_reasoning_gets_it_back(
+UNSIGNED = {"type": "thinking", "thinking": "Hm.", "signature": ""}
+THINKING = {
+    "messages": [*USER, {"role": "assistant", "content": [UNSIGNED]}, *USER],
+    "thinking": {"type": "enabled", "budget_tokens": 9},
+}
+
+
+def unknown(name: str, param: str | None = None) -> Scripted:
+    inner = {"message": f"Unknown parameter: '{name}'.", "type": "x", "param": param or name, "code": None}
+    return Scripted({"error": inner}, status=400)
+
+
+async def test_a_field_that_the_server_does_not_know_is_not_sent_any_more(
     server: RecordedServer, transport: Transport
 ) -> None:
-    """Others refuse the field. Before its first answer it is tried."""
-    unsigned = {"type": "thinking", "thinking": "Hm.", "signature": ""}
-    turns = [*USER, {"role": "assistant", "content": [unsigned]}, *USER]
-    shows = {"choices": [{"message": {"content": "a", "reasoning_content": "b"}, "finish_reason": "stop"}]}
-    for answer, gets in ((COMPLETION, False), (shows, True)):
-        upstream = openai(server, transport)
-        server.script(answer)
-        await events_of(upstream, messages(messages=turns))
-        assert server.seen[-1].json["messages"][1]["reasoning_content"] == "Hm."
-        await events_of(upstream, messages(messages=turns))
-        assert ("reasoning_content" in server.seen[-1].json["messages"][1]) is gets
+    """Servers of OpenAI's API differ in this, and the caller has not named the field."""
+    server.script(
+        unknown("max_tokens"),
+        unknown("reasoning_effort"),
+        unknown("messages[1].reasoning_content"),
+        COMPLETION,
+    )
+    upstream = openai(server, transport)
+    events = await events_of(upstream, messages(**THINKING))
+    assert events[0] == Started("m", ("messages.reasoning_content", "reasoning_effort"))
+    first, *_, last = (sent.json for sent in server.seen)
+    assert (first["max_tokens"], first["reasoning_effort"]) == (9, "high")
+    assert first["messages"][1]["reasoning_content"] == "Hm."
+    assert (last["max_completion_tokens"], "reasoning_effort" in last) == (9, False)
+    await events_of(upstream, messages(**THINKING))
+    assert len(server.seen) == 5
+    assert server.seen[-1].json == last
+
+
+async def test_a_server_that_refuses_again_is_believed(server: RecordedServer, transport: Transport) -> None:
+    server.script(unknown("user"))
+    found = await failure_of(openai(server, transport), messages(metadata={"user_id": "u"}))
+    assert isinstance(found, UpstreamRefused)
+    assert len(server.seen) == 2
+
+
+async def test_what_the_caller_of_the_same_dialect_says_is_never_changed(
+    server: RecordedServer, transport: Transport
+) -> None:
+    server.script(unknown("user"))
+    found = await failure_of(openai(server, transport), chat(user="u"))
+    assert found.said is not None
+    assert len(server.seen) == 1
 
 
 async def test_tokens_are_counted_by_the_upstream(server: RecordedServer, transport: Transport) -> None:

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from junctor.chat import BadRequest, ChatRequest
 from junctor.wire.messages_request import parse_request
-from junctor.wire.openai_plain import render_plain, without_extras
+from junctor.wire.openai_plain import OPTIONAL, refused_field, render_plain, without_extras
 
 SDK = TypeAdapter(params.CompletionCreateParamsNonStreaming)
 MARK = {"cache_control": {"type": "ephemeral"}}
@@ -47,11 +47,11 @@ def call(n: int) -> dict[str, Any]:
     return {"id": f"t{n}", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 
-def sent(*turns: Any, reasoning: bool = False, **fields: Any) -> tuple[dict[str, Any], set[str]]:
+def sent(*turns: Any, without: tuple[str, ...] = (), **fields: Any) -> tuple[dict[str, Any], set[str]]:
     """A Messages request as an OpenAI server gets it, and what is named."""
     body = {"model": "m", "max_tokens": 9, "messages": turns} | fields
     request = parse_request(json.dumps(body).encode(), {}, request_id="", caller="").request
-    rendered = render_plain(request, "gpt", reasoning=reasoning)
+    rendered = render_plain(request, "gpt", without=frozenset(without))
     found = json.loads(rendered.body)
     SDK.dump_json(SDK.validate_python(found))
     assert not [
@@ -112,15 +112,50 @@ def test_calls_in_the_middle_of_a_turn_stay_one_message() -> None:
 def test_reasoning_goes_back_only_to_who_gave_it() -> None:
     unsigned = {"type": "thinking", "thinking": "Hm.", "signature": ""}
     signed = unsigned | {"signature": "zz"}
-    body, left_out = sent(user(text("a")), assistant(unsigned, text("b")), reasoning=True)
+    body, left_out = sent(user(text("a")), assistant(unsigned, text("b")))
     assert body["messages"][1] == {"role": "assistant", "content": "b", "reasoning_content": "Hm."}
     assert left_out == set()
-    body, left_out = sent(user(text("a")), assistant(unsigned, text("b")), reasoning=False)
+    body, left_out = sent(user(text("a")), assistant(unsigned, text("b")), without=("reasoning_content",))
     assert body["messages"][1] == {"role": "assistant", "content": "b"}
     assert left_out == {"messages.reasoning_content"}
-    body, left_out = sent(user(text("a")), assistant(signed, text("b")), reasoning=True)
+    body, left_out = sent(user(text("a")), assistant(signed, text("b")))
     assert body["messages"][1] == {"role": "assistant", "content": "b"}
     assert left_out == {"messages.thinking_blocks"}
+
+
+def test_fields_that_the_server_does_not_know_are_left_out_and_named() -> None:
+    fields = {"temperature": 0.5, "top_k": 5, "thinking": {"type": "enabled", "budget_tokens": 9}}
+    body, left_out = sent(user(text("a")), **fields)
+    assert (body["temperature"], body["top_k"], body["reasoning_effort"]) == (0.5, 5, "high")
+    body, left_out = sent(user(text("a")), without=("reasoning_effort", "top_k", "user"), **fields)
+    assert set(body) == {"model", "messages", "max_tokens", "temperature"}
+    assert left_out == {"reasoning_effort", "top_k"}
+
+
+def test_the_limit_has_a_newer_name() -> None:
+    body, left_out = sent(user(text("a")), without=("max_tokens",))
+    assert (body["max_completion_tokens"], "max_tokens" in body, left_out) == (9, False, set())
+
+
+@pytest.mark.parametrize(
+    ("message", "param", "field"),
+    [
+        ("Unsupported parameter: 'max_tokens' is not supported with it.", "max_tokens", "max_tokens"),
+        ("Unrecognized request argument supplied: reasoning_effort", None, "reasoning_effort"),
+        ("Unknown parameter: 'messages[1].reasoning_content'.", None, "reasoning_content"),
+        ("Unsupported value: 'temperature' does not support 0.2.", "temperature", "temperature"),
+        ("body.top_k: Extra inputs are not permitted", None, "top_k"),
+        ("Unknown field", "messages[1].reasoning_content", "reasoning_content"),
+        ("max_tokens is too large: 32000. This model supports at most 16384.", "max_tokens", None),
+        ("Unknown parameter: 'store'.", "store", None),
+        ("You exceeded your quota", None, None),
+    ],
+)
+def test_what_a_server_does_not_know_is_read_from_its_words(
+    message: str, param: str | None, field: str | None
+) -> None:
+    assert refused_field(message, param) == field
+    assert field is None or field in OPTIONAL
 
 
 def test_documents_go_as_text_or_as_a_file() -> None:
@@ -170,7 +205,7 @@ def test_without_a_tool_that_is_left_there_are_none() -> None:
 def test_hostile_json_is_a_bad_request(raw: bytes) -> None:
     for fields in ({"messages": raw}, {"messages": b"[]", "tools": raw}):
         asked = ChatRequest(model="m", **{name: msgspec.Raw(value) for name, value in fields.items()})
-        for convert in (without_extras, lambda one: render_plain(one, "m", reasoning=True)):
+        for convert in (without_extras, lambda one: render_plain(one, "m")):
             with pytest.raises(BadRequest):
                 convert(asked)
 
@@ -204,4 +239,4 @@ def test_any_messages_are_plain_or_a_bad_request(messages: list[Any], tools: lis
     said = {"messages": messages, "tools": tools}
     raw = {name: msgspec.Raw(json.dumps(value).encode()) for name, value in said.items()}
     with suppress(BadRequest):
-        render_plain(ChatRequest(model="m", **raw), "m", reasoning=True)
+        render_plain(ChatRequest(model="m", **raw), "m")

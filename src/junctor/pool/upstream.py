@@ -25,10 +25,11 @@ from junctor.chat import (
     UnsupportedByModel,
     UpstreamBroken,
     UpstreamError,
+    UpstreamRefused,
     UpstreamUnauthorised,
 )
 from junctor.pool.refusal import parse_refusal
-from junctor.pool.transport import Reply, Target, Timeouts, Transport
+from junctor.pool.transport import Exchange, Reply, Target, Timeouts, Transport
 from junctor.wire import (
     anthropic_answer,
     anthropic_request,
@@ -37,7 +38,7 @@ from junctor.wire import (
     openai_request,
 )
 from junctor.wire.json_body import Rendered
-from junctor.wire.openai_plain import render_plain
+from junctor.wire.openai_plain import refused_field, render_plain
 from junctor.wire.sse import EventParser, EventTooLarge
 
 MAX_REFUSAL_BYTES = 256 * 1024
@@ -77,8 +78,6 @@ class Upstream:
         self._target = target
         self._key = key
         self._transport = transport
-        self._shows_reasoning: bool | None = None
-        "Whether the server's answers hold its reasoning: then it takes it back. None: not known yet."
         self._streamed = timeouts
         # A whole answer has no first text to wait for: it comes at once, when it is complete.
         self._whole = msgspec.structs.replace(
@@ -103,41 +102,48 @@ class Upstream:
 
     async def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """As `Model.answer`. Relays raw frames when `request.relay` is the upstream's dialect."""
-        name, relay = self.card.name, request.relay == self.card.dialect
-        sent = self.render(request) if relay else self._translate(request)
+        relay = request.relay == self.card.dialect
+        while True:
+            sent = self.render(request) if relay else self._translate(request)
+            async with self._post(request, sent) as reply:
+                if not 200 <= reply.status < 300:
+                    error = await self._refusal(reply, quote=relay)
+                    if relay or not self._adapts_to(error):
+                        raise error
+                    continue
+                yield Started(self.card.name, sent.left_out)
+                try:
+                    content_type = reply.headers.get("content-type", "")
+                    if not content_type.startswith("text/event-stream"):
+                        # A server that cannot stream answers whole: its body is no frame of a stream.
+                        whole = await self._read_whole(reply, content_type)
+                        for event in self.parse_reply(whole, relay=relay and not request.stream):
+                            yield event
+                        return
+                    parser, events = self.chunk_parser(relay=relay and request.stream), EventParser()
+                    speaking = False
+                    while not parser.done and (piece := await reply.read()):
+                        for server_event in events.feed(piece):
+                            for event in parser.parse(server_event.data):
+                                if not speaking and _is_text(event):
+                                    speaking = True
+                                    reply.first_text_came()
+                                yield event
+                    finished = parser.end()
+                    reply.satisfied = True
+                    yield finished
+                    return
+                except EventTooLarge as error:
+                    message = f"{self._who} sent too much: {error}"
+                    raise UpstreamBroken(message, model=self.card.name) from None
+                except UpstreamError as error:
+                    raise self._named(error) from None
+
+    def _post(self, request: ChatRequest, sent: Rendered) -> Exchange:
         timeouts = self._streamed if request.stream else self._whole
         if request.within_s is not None and request.within_s < timeouts.total_s:
             timeouts = msgspec.structs.replace(timeouts, total_s=request.within_s)
-        async with self._transport.post(self._target, sent.body, timeouts, name, sent.headers) as reply:
-            if not 200 <= reply.status < 300:
-                raise await self._refusal(reply, quote=relay)
-            yield Started(name, sent.left_out)
-            try:
-                content_type = reply.headers.get("content-type", "")
-                if not content_type.startswith("text/event-stream"):
-                    # A server that cannot stream answers whole: its body is no frame of a stream.
-                    whole = await self._read_whole(reply, content_type)
-                    for event in self.parse_reply(whole, relay=relay and not request.stream):
-                        self._learn(event)
-                        yield event
-                    return
-                parser, events = self.chunk_parser(relay=relay and request.stream), EventParser()
-                speaking = False
-                while not parser.done and (piece := await reply.read()):
-                    for server_event in events.feed(piece):
-                        for event in parser.parse(server_event.data):
-                            if not speaking and _is_text(event):
-                                speaking = True
-                                self._learn(event)
-                                reply.first_text_came()
-                            yield event
-                finished = parser.end()
-                reply.satisfied = True
-                yield finished
-            except EventTooLarge as error:
-                raise UpstreamBroken(f"{self._who} sent too much: {error}", model=self.card.name) from None
-            except UpstreamError as error:
-                raise self._named(error) from None
+        return self._transport.post(self._target, sent.body, timeouts, self.card.name, sent.headers)
 
     def _translate(self, request: ChatRequest) -> Rendered:
         """A request that came in another dialect, with the names of all that it loses."""
@@ -150,12 +156,9 @@ class Upstream:
         lost = dict.fromkeys((*request.lost_elsewhere, *sent.left_out))
         return msgspec.structs.replace(sent, left_out=tuple(lost)) if lost else sent
 
-    def _learn(self, event: Event) -> None:
-        """Note how an answer begins. A server that shows its reasoning does so before its text."""
-        if isinstance(event, Thought):
-            self._shows_reasoning = True
-        elif isinstance(event, Text) and self._shows_reasoning is None:
-            self._shows_reasoning = False
+    def _adapts_to(self, error: JunctorError) -> bool:
+        """Whether a translated request may be sent once more, without the field that was refused by name."""
+        return False
 
     @property
     def _who(self) -> str:
@@ -216,13 +219,25 @@ class OpenAIUpstream(Upstream):
         super().__init__(
             card, Target(join_url(base_url, "chat/completions"), headers), key, transport, timeouts
         )
+        self._refused: frozenset[str] = frozenset()
+        "Fields of translated requests that the server has refused by name."
 
     def render(self, request: ChatRequest) -> Rendered:
         """The request with the upstream's name for the model; one of another dialect in plain OpenAI."""
         model = self.card.upstream or self.card.name
         if request.body is None:
             return Rendered(openai_request.render_request(request, model))
-        return render_plain(request, model, reasoning=self._shows_reasoning is not False)
+        return render_plain(request, model, without=self._refused)
+
+    def _adapts_to(self, error: JunctorError) -> bool:
+        """Servers of this API differ in the fields that they know: a refused one is not sent any more."""
+        if not isinstance(error, UpstreamRefused):
+            return False
+        field = refused_field(error.message, error.param)
+        if field is None or field in self._refused:
+            return False
+        self._refused |= {field}
+        return True
 
     def is_envelope(self, status: int, body: bytes) -> bool:
         """Whether it is about the request, and has the four fields of OpenAI's envelope."""

@@ -6,6 +6,7 @@ refuse fields that they do not know. What is lost by that is named.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -17,6 +18,22 @@ from junctor.wire.messages_turns import EXTRAS, MARK, Block
 from junctor.wire.openai_request import render_request
 from junctor.wire.responses_reasoning import NATIVE
 
+OPTIONAL = (
+    "reasoning_content",
+    "reasoning_effort",
+    "parallel_tool_calls",
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "user",
+)
+"""What not every server of OpenAI's API takes, and none of them for every model: fields of requests, and the
+`reasoning_content` of messages. `max_tokens` has a newer name, `max_completion_tokens`."""
+_UNKNOWN = re.compile(
+    r"unsupported|unrecogni[sz]ed|unknown|unexpected|extra inputs|not (?:support|permitted|allowed|accepted)",
+    re.IGNORECASE,
+)
 _EXTRAS = (EXTRAS, MARK, "is_error")
 "Fields beside OpenAI's form that only Anthropic's API has."
 _FILE_NAME = "document.pdf"
@@ -25,20 +42,38 @@ _NO_TEXT = "(see below)"
 "Stands for a tool's result that is an image alone."
 
 
-def render_plain(request: ChatRequest, upstream_model: str, *, reasoning: bool) -> Rendered:
+def render_plain(
+    request: ChatRequest, upstream_model: str, *, without: frozenset[str] = frozenset()
+) -> Rendered:
     """A translated request for an upstream of OpenAI's chat API. Raises `BadRequest`.
 
-    `reasoning`: whether the server takes its own reasoning back, as `reasoning_content`. What carries another
-    server's proof is never sent to it.
+    `without`: of `OPTIONAL`, what the server does not know. It is left out and named; the limit on the answer
+    gets its newer name instead. Reasoning that carries another server's proof is never sent.
     """
     left_out: set[str] = set()
     messages = _shed_messages(request.messages, left_out)
+    passthrough = {name: value for name, value in request.passthrough.items() if name not in without}
+    left_out |= request.passthrough.keys() - passthrough.keys()
+    if "max_tokens" in without and request.max_tokens is not None:
+        passthrough["max_completion_tokens"] = _encode(request.max_tokens)
+    reasoning = "reasoning_content" not in without
     plain = msgspec.structs.replace(
         request,
         messages=_encode(_plain_messages(messages, left_out, reasoning=reasoning)),
         tools=_shed_tools(request.tools, left_out),
+        passthrough=passthrough,
     )
     return Rendered(render_request(plain, upstream_model), tuple(sorted(left_out)))
+
+
+def refused_field(message: str, param: str | None) -> str | None:
+    """Which of `OPTIONAL` a server says that it does not know; None when it refuses something else."""
+    if not _UNKNOWN.search(message):
+        return None
+    for name in OPTIONAL:
+        if param == name or re.search(rf"(?:['\"`.]|: ){name}\b", f"{message} .{param}"):
+            return name
+    return None
 
 
 def without_extras(request: ChatRequest) -> tuple[ChatRequest, frozenset[str]]:
