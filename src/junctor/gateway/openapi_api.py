@@ -16,6 +16,7 @@ from junctor import __version__
 from junctor.chat import UnknownRoute
 from junctor.gateway.admit import Doorkeeper
 from junctor.gateway.dialect import DIALECTS, canonical_path, render_refusal
+from junctor.gateway.key_json import KeyList, NewKeyDocument
 from junctor.gateway.models_api import OPEN_PATHS
 from junctor.pool.ledger_store import LedgerRow
 from junctor.wire.openapi import Envelope, Served, Server, render_openapi
@@ -38,7 +39,10 @@ def routes(others: Iterable[Route], doorkeeper: Doorkeeper, *, max_body_bytes: i
     @lru_cache
     def describe(*, has_keys: bool) -> bytes:
         server = Server(
-            version=__version__, has_keys=has_keys, max_body_bytes=max_body_bytes, structs=(LedgerRow,)
+            version=__version__,
+            has_keys=has_keys,
+            max_body_bytes=max_body_bytes,
+            structs=(LedgerRow, KeyList, NewKeyDocument),
         )
         return render_openapi([*served([*others, route])], server)
 

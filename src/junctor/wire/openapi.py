@@ -24,6 +24,7 @@ from junctor.wire.openapi_operations import (
     ALL_HEADERS,
     API_VERSION,
     JSON,
+    LIMIT_HEADERS,
     OPERATIONS,
     PATH_PARAMETERS,
     RECEIPT_HEADERS,
@@ -211,7 +212,9 @@ def _parameters(route: Served, operation: Operation) -> Iterator[Schema]:
 
 def _responses(route: Served, operation: Operation, errors: dict[str, type[JunctorError]]) -> Schema:
     replies: dict[str, Schema] = {}
-    receipt = {**REPLY_HEADERS, **RECEIPT_HEADERS} if operation.asks_models else REPLY_HEADERS
+    receipt = (
+        {**REPLY_HEADERS, **RECEIPT_HEADERS, **LIMIT_HEADERS} if operation.asks_models else REPLY_HEADERS
+    )
     for status, content in operation.replies.items():
         replies[str(status)] = {
             "description": route.what,
@@ -227,7 +230,7 @@ def _responses(route: Served, operation: Operation, errors: dict[str, type[Junct
         if error.code in _PATIENT or issubclass(error, UpstreamError):
             reply["headers"] |= _headers(RETRY_HEADERS)
         if operation.asks_models:
-            reply["headers"] |= _headers(WHO_HEADERS)
+            reply["headers"] |= _headers({**WHO_HEADERS, **LIMIT_HEADERS})
         reply["content"][media_type_of(route.envelope)] = {"schema": refer(route.envelope)}
     return dict(sorted(replies.items()))
 

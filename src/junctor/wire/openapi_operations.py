@@ -63,6 +63,8 @@ _KEY = Query(
     "header",
 )
 API_VERSION = Query("api-version", say({"type": "string"}, "Azure's clients send it; it is not read."))
+_ADMIN = ("admin_only",)
+_ONE_KEY = ("admin_only", "key_not_found")
 _ORDER = Query("order", {"enum": ["asc", "desc"], "default": "desc"})
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
@@ -160,6 +162,34 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         },
         errors=("decision_not_found",),
     ),
+    ("GET", "/api/keys"): Operation(id="listKeys", tag="Keys", replies=_json("KeyList"), errors=_ADMIN),
+    ("POST", "/api/keys"): Operation(
+        id="createKey",
+        tag="Keys",
+        body="KeyRequest",
+        example={"name": "team-a", "models": ["small"], "usd_per_day": 5},
+        replies=_json("NewKeyDocument", 201),
+        errors=_ADMIN,
+    ),
+    ("PATCH", "/api/keys/{id}"): Operation(
+        id="changeKey",
+        tag="Keys",
+        body="KeyChanges",
+        example={"usd_per_day": 10, "expires": None},
+        replies=_json("KeyDocument"),
+        errors=_ONE_KEY,
+    ),
+    ("DELETE", "/api/keys/{id}"): Operation(
+        id="revokeKey", tag="Keys", replies=_json("KeyDocument"), errors=_ONE_KEY
+    ),
+    ("POST", "/api/keys/{id}/rotate"): Operation(
+        id="rotateKey",
+        tag="Keys",
+        body="KeyRotation",
+        example={"grace_hours": 24},
+        replies=_json("NewKeyDocument"),
+        errors=_ONE_KEY,
+    ),
     ("GET", "/openapi.json"): Operation(id="getDescription", tag="Junctor", replies=_json("OpenAPI")),
     ("GET", "/healthz"): Operation(id="getHealth", tag="Watching", replies=_json("Health")),
     ("GET", "/readyz"): Operation(
@@ -194,8 +224,16 @@ RECEIPT_HEADERS = {
     "x-junctor-warning": "What of the request did not reach the model, since its API has no such field.",
     "idempotent-replayed": "`true` on a reply that is given again for its `Idempotency-Key`.",
 }
+LIMIT_HEADERS = {
+    "x-ratelimit-limit-requests": "Of the key, where it has such a limit: requests a minute.",
+    "x-ratelimit-remaining-requests": "How many are left now.",
+    "x-ratelimit-reset-requests": "Until all are there again, such as `12ms`, `1.5s` or `6m0s`.",
+    "x-ratelimit-limit-tokens": "Of the key, where it has such a limit: tokens a minute, read and written.",
+    "x-ratelimit-remaining-tokens": "How many are left now.",
+    "x-ratelimit-reset-tokens": "Until all are there again.",
+}
 RETRY_HEADERS = {
     "retry-after": "Seconds after which another try makes sense, where that is known.",
-    "x-should-retry": "`false` where Junctor has tried again already.",
+    "x-should-retry": "`false` where another try would not help, or Junctor has tried again already.",
 }
-ALL_HEADERS = REPLY_HEADERS | RECEIPT_HEADERS | RETRY_HEADERS
+ALL_HEADERS = REPLY_HEADERS | RECEIPT_HEADERS | LIMIT_HEADERS | RETRY_HEADERS

@@ -241,6 +241,36 @@ _MESSAGES: dict[str, Schema] = {
     "TokenCount": obj("input_tokens", input_tokens=_COUNT),
 }
 
+_RATE = or_null({"type": "integer", "minimum": 1, "maximum": MOST_TOKENS})
+_BUDGET = or_null({"type": "number", "minimum": 1e-9, "maximum": 1_000_000})
+_KEY_FIELDS: dict[str, Schema] = {
+    "name": {"type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+    "models": say(or_null(array({"type": "string", "pattern": "^[!-~]+$"})), "Left out: all."),
+    "requests_per_minute": _RATE,
+    "tokens_per_minute": _RATE,
+    "usd_per_day": say(_BUDGET, "UTC."),
+    "usd_per_month": say(_BUDGET, "UTC."),
+    "expires": say(or_null({"type": "string", "format": "date"}), "Until the day's end, UTC; or a time."),
+    "admin": or_null(_FLAG),
+}
+
+_KEYS: dict[str, Schema] = {
+    "KeyRequest": {**obj("name", **_KEY_FIELDS), "additionalProperties": False},
+    "KeyChanges": say(
+        {**obj(**_KEY_FIELDS), "additionalProperties": False},
+        "What is left out stays as it is; null takes a limit away.",
+    ),
+    "KeyRotation": {
+        **obj(
+            grace_hours=say(
+                or_null({"type": "number", "minimum": 0, "maximum": 8760}),
+                "How long the old key works on; left out: not at all.",
+            )
+        ),
+        "additionalProperties": False,
+    },
+}
+
 _OTHERS: dict[str, Schema] = {
     "EmbeddingsRequest": say(
         obj(
@@ -299,7 +329,7 @@ _ERRORS: dict[str, Schema] = {
     ),
 }
 
-BODIES: dict[str, Schema] = {**_CHAT, **_RESPONSES, **_MESSAGES, **_OTHERS, **_ERRORS}
+BODIES: dict[str, Schema] = {**_CHAT, **_RESPONSES, **_MESSAGES, **_KEYS, **_OTHERS, **_ERRORS}
 "Hand-written schemas, by name."
 
 
