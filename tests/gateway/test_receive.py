@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -115,6 +115,47 @@ async def test_a_client_that_takes_nothing_can_be_told_to_leave() -> None:
             await asyncio.Event().wait()
     presence.leave()
     await asyncio.sleep(0)
+
+
+class Wire:
+    """A `Line` whose client leaves when it is told to."""
+
+    def __init__(self, *, gone: bool = False, arrived: bool = True) -> None:
+        self.gone, self.arrived = gone, arrived
+        self.tell: Callable[[], None] | None = None
+
+    def when_lost(self, tell: Callable[[], None] | None) -> None:
+        self.tell = tell
+        if tell is not None and self.gone:
+            tell()
+
+
+async def test_a_line_tells_by_itself_that_the_client_left() -> None:
+    """No task has to wait for that."""
+    wire, tasks = Wire(), asyncio.all_tasks()
+    with pytest.raises(ClientGone):
+        async with Presence(sender([]), wire):
+            assert asyncio.all_tasks() == tasks
+            assert wire.tell is not None
+            asyncio.get_running_loop().call_soon(wire.tell)
+            await asyncio.Event().wait()
+    assert wire.tell is None
+
+
+async def test_a_client_that_left_before_the_block_began_is_gone() -> None:
+    with pytest.raises(ClientGone):
+        async with Presence(sender([]), Wire(gone=True)):
+            await asyncio.Event().wait()
+
+
+async def test_what_has_arrived_needs_no_deadline() -> None:
+    """But has the same caps."""
+    whole = [piece(b"abc", more=False)]
+    assert await read_body({}, sender(whole), max_bytes=3, timeout_s=0.0, line=Wire()) == b"abc"
+    with pytest.raises(BodyTooLarge):
+        await read_body({}, sender(whole), max_bytes=2, timeout_s=0.0, line=Wire())
+    with pytest.raises(BodyTimeout):
+        await read_body({}, sender([]), max_bytes=3, timeout_s=0.0, line=Wire(arrived=False))
 
 
 async def test_an_error_is_given_up_when_nobody_takes_it() -> None:

@@ -52,7 +52,9 @@ from junctor.gateway.receipt import (
     render_who,
 )
 from junctor.gateway.receive import (
+    LINE,
     ClientGone,
+    Line,
     Presence,
     Receive,
     Scope,
@@ -126,6 +128,7 @@ class ChatEndpoint:
             if visit.turn is not None:
                 visit.turn.end()
             visit.settle()
+            visit.reply.close()
             self._desk.vigil.forget(visit)
             self._desk.metrics.in_flight -= 1
 
@@ -135,7 +138,10 @@ class ChatEndpoint:
         desk, headers = self._desk, read_headers(scope)
         visit.caller = desk.doorkeeper.admit(headers)
         visit.account = desk.limits.account_of(visit.caller)
-        body = await read_body(headers, receive, max_bytes=desk.max_body_bytes, timeout_s=desk.body_timeout_s)
+        line: Line | None = scope.get(LINE)
+        body = await read_body(
+            headers, receive, max_bytes=desk.max_body_bytes, timeout_s=desk.body_timeout_s, line=line
+        )
         call = self._dialect.parse(
             body,
             headers,
@@ -144,7 +150,7 @@ class ChatEndpoint:
             model=scope.get(MODEL_IN_URL, ""),
         )
         visit.entry = self._open(visit, call.request)
-        async with Presence(receive) as visit.presence:
+        async with Presence(receive, line) as visit.presence:
             desk.vigil.watch(visit)
             if KEY_HEADER in headers:
                 kept = await self._claim(visit, scope, headers, body)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any, Protocol
 
 from junctor.gateway.head import Head
 from junctor.gateway.pipe import Pipe
-from junctor.gateway.receive import ASGIApp, Message
+from junctor.gateway.receive import LINE, ASGIApp, Message
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
@@ -92,6 +92,7 @@ class Exchange:
         "_line",
         "_method",
         "_news",
+        "_on_lost",
         "_pieces",
         "_reply_head",
         "_reply_lasts",
@@ -109,6 +110,7 @@ class Exchange:
         self._method = head.line.method
         self._expects_continue = head.expects_continue
         self.scope = scope
+        scope[LINE] = self
         self.task: asyncio.Task[None] | None = None
         "What answers it."
         self._pieces: list[bytes] = []
@@ -118,6 +120,7 @@ class Exchange:
         "Whether the whole request is here."
         self._end_told = False
         self._news: asyncio.Event | None = None
+        self._on_lost: Callable[[], None] | None = None
         self._reply_head: bytes | None = None
         "Held back until the first byte of the body: until then another reply is possible."
         self._reply_lasts = True
@@ -136,6 +139,8 @@ class Exchange:
             await app(self.scope, self.receive, self.send)
         finally:
             self._line.left(self)
+            # It refers to us, and we to it: without this a collector would have to find out.
+            self.scope.pop(LINE, None)
 
     def arrive(self, data: bytes, *, last: bool) -> None:
         """Some of the body has come."""
@@ -150,6 +155,14 @@ class Exchange:
         self.gone = True
         if self._news is not None:
             self._news.set()
+        if self._on_lost is not None:
+            self._on_lost()
+
+    def when_lost(self, tell: Callable[[], None] | None) -> None:
+        """Whom to tell when the client leaves, or that it has; None: nobody any more."""
+        self._on_lost = tell
+        if tell is not None and self.gone:
+            tell()
 
     async def receive(self) -> Message:
         """ASGI's `receive`."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from junctor.chat import BadRequest, BodyTimeout, BodyTooLarge
 
@@ -15,6 +15,21 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+LINE = "junctor.line"
+"Key of the ASGI scope: what our own protocol knows of the connection, a `Line`."
+
+
+class Line(Protocol):
+    """A client's connection, while its request is being answered."""
+
+    arrived: bool
+    "Whether the whole request is here."
+
+    def when_lost(self, tell: Callable[[], None] | None) -> None:
+        """Whom to tell when the client leaves, or that it has; None: nobody any more."""
+        ...
 
 
 class ClientGone(Exception):
@@ -30,7 +45,12 @@ def read_headers(scope: Scope) -> dict[str, str]:
 
 
 async def read_body(
-    headers: Mapping[str, str], receive: Receive, *, max_bytes: int, timeout_s: float
+    headers: Mapping[str, str],
+    receive: Receive,
+    *,
+    max_bytes: int,
+    timeout_s: float,
+    line: Line | None = None,
 ) -> bytes:
     """The whole request body.
 
@@ -45,6 +65,8 @@ async def read_body(
             f"the request body has {declared} bytes, at most {max_bytes} are accepted; "
             "the limit is server.max_body_bytes in junctor.toml"
         )
+    if line is not None and line.arrived:
+        return await _read_all(receive, max_bytes)
     try:
         async with asyncio.timeout(timeout_s):
             return await _read_all(receive, max_bytes)
@@ -84,29 +106,36 @@ class Presence:
 
         async with Presence(receive) as presence: ...
 
-    For after the body is read. Raises `ClientGone` from the block.
+    For after the body is read. Raises `ClientGone` from the block. A `line` tells by itself when the client
+    leaves; without one a task has to wait for that.
     """
 
-    __slots__ = ("_block", "_receive", "_watcher", "gone")
+    __slots__ = ("_block", "_line", "_receive", "_watcher", "gone")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, line: Line | None = None) -> None:
         self._receive = receive
+        self._line = line
         self._block: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self.gone = False
 
     async def __aenter__(self) -> Presence:
         self._block = asyncio.current_task()
-        self._watcher = asyncio.create_task(self._watch())
+        if self._line is not None:
+            self._line.when_lost(self.leave)
+        else:
+            self._watcher = asyncio.create_task(self._watch())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._block is not None
-        assert self._watcher is not None
         block, self._block = self._block, None
-        self._watcher.cancel()
+        if self._line is not None:
+            self._line.when_lost(None)
+        elif self._watcher is not None:
+            self._watcher.cancel()
         if not self.gone:
             return
         if error is None:

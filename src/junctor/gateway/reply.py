@@ -84,6 +84,10 @@ class Reply:
         """Send an error, in whatever envelope its path promises."""
         await self.whole(error.status, content_type, body, [*headers, *render_error_headers(error)])
 
+    def close(self) -> None:
+        """Nothing more will be sent: let go of whoever was asked for headers, and refers to us."""
+        self._headers = tuple
+
     def give_sign(self, data: bytes) -> None:
         """Send a sign of life in a stream, without making anybody wait for it."""
         if self._sign is None and self.sending_since is None:
