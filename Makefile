@@ -3,10 +3,10 @@ SHELL := /bin/bash
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check bench fix reference
+.PHONY: help setup demo test check bench bench-gateway fix reference
 
 help:           ## show this list
-	@grep -E '^[a-z]+: .*##|^[a-z]+:  +##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: .venv/.ready  ## make .venv with every dependency at its locked version
 
@@ -30,6 +30,9 @@ check: setup    ## the gates alone: ruff, basedpyright, import-linter, the house
 bench: setup    ## the benchmarks of lab/ (never part of the tests)
 	@$(BIN)/python lab/bench_routing.py
 	@$(BIN)/python lab/bench_transport.py
+
+bench-gateway: setup  ## Junctor beside nginx, LiteLLM and others (docs/benchmarks.md); 10 minutes, 2 cores to itself
+	@$(BIN)/python lab/bench_gateway.py
 
 fix: setup      ## format and mend what ruff can mend
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

@@ -89,6 +89,7 @@ def measure(options: argparse.Namespace, bench: Bench, mock: Mock) -> dict[str, 
         began, before = time.time(), core_seconds(bench.gateway_core)
         bench.run_rounds(up, options.rounds, options.seed)
         after, seconds = core_seconds(bench.gateway_core), time.time() - began
+        ours = sum(one.cpu_s for one in up)
         for one in up if options.requests_rss else []:
             bench.weigh(one, options.requests_rss, options.rss_seconds)
             say(f"{one.name}: weighed after {one.rss_after_requests} requests")
@@ -100,7 +101,7 @@ def measure(options: argparse.Namespace, bench: Bench, mock: Mock) -> dict[str, 
     found["gateway_core"] = {
         "seconds": seconds,
         **{kind: after[kind] - before[kind] for kind in before},
-        "ours": sum(one.cpu_s for one in up),
+        "ours": ours,
     }
     found["failed"] = failed | {one.name: one.gone for one in up if one.gone}
     found["targets"] = {one.name: _described(one) for one in up}
