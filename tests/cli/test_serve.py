@@ -164,7 +164,7 @@ def test_json_logs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1"])
 def test_without_keys_it_does_not_listen_to_other_machines(tmp_path: Path, host: str) -> None:
-    assert "junctor keys new" in refused(tmp_path, "--host", host)
+    assert "junctor keys create" in refused(tmp_path, "--host", host)
 
 
 def test_a_wrong_configuration_is_explained(tmp_path: Path) -> None:

@@ -165,9 +165,8 @@ def list_keys(config: ConfigOption = None) -> None:
         console.print("There are no keys; `junctor keys create NAME` makes one.")
         return
     table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("id", "name", "state", "limits", "today", "this month", "last used"):
-        right = heading in ("today", "this month")
-        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    for heading in ("id", "name", "state", "limits", "USD today / month", "last used"):
+        table.add_column(heading, overflow="fold", no_wrap=heading not in ("name", "limits"))
     for document in documents:
         table.add_row(*(escape(cell) for cell in _cells(document)))
     console.print(table)
@@ -230,26 +229,25 @@ def _cells(document: KeyDocument) -> tuple[str, ...]:
         document.name,
         document.state,
         _limits(document),
-        f"{document.usd_today:.4f} USD",
-        f"{document.usd_this_month:.4f} USD",
-        "never" if used is None else f"{used:%Y-%m-%d %H:%M}",
+        f"{document.usd_today:.4f} / {document.usd_this_month:.4f}",
+        "never" if used is None else f"{used:%Y-%m-%d}",
     )
 
 
 def _limits(document: KeyDocument) -> str:
     limits = (
-        (document.usd_per_day, "USD a day"),
-        (document.usd_per_month, "USD a month"),
-        (document.requests_per_minute, "requests a minute"),
-        (document.tokens_per_minute, "tokens a minute"),
+        (document.usd_per_day, "USD/day"),
+        (document.usd_per_month, "USD/month"),
+        (document.requests_per_minute, "req/min"),
+        (document.tokens_per_minute, "tok/min"),
     )
-    said = [f"{limit:g} {words}" for limit, words in limits if limit is not None]
-    if document.models:
-        said.append("only " + " ".join(document.models))
+    said = [f"{limit:.12g} {words}" for limit, words in limits if limit is not None]
+    said += document.models
     if document.expires_at is not None:
         said.append(f"until {document.expires_at:%Y-%m-%d %H:%M}")
     if document.admin:
         said.append("admin")
-    if document.old_key_until is not None and document.old_key_until > datetime.now(UTC):
-        said.append(f"the old key too until {document.old_key_until:%Y-%m-%d %H:%M}")
-    return ", ".join(said) or "none"
+    until = document.old_key_until
+    if document.state == "live" and until is not None and until > datetime.now(UTC):
+        said.append(f"old key until {until:%Y-%m-%d %H:%M}")
+    return "\n".join(said) or "none"

@@ -13,17 +13,20 @@ import typer
 import uvloop
 
 from junctor.app import Junctor
+from junctor.assemble import database_path
 from junctor.cli.logs import set_up_logs
 from junctor.cli.reload import ConfigWatch, keep_settled
 from junctor.cli.terminal import ConfigOption, errors, load, plain_errors
 from junctor.gateway.admit import is_loopback
+from junctor.gateway.key_store import KeyStore
 from junctor.pool.catalog import PROVIDERS
 from junctor.settings import CONFIG_NAME, Environment, Settings, read_environment
 from junctor.settings_check import SettingsError
+from junctor.store.database import Database
 
 _OPEN_DOOR = (
     "server.host: {host} can be reached from other machines, and no API key is configured; "
-    "make one with `junctor keys new NAME`, or listen on 127.0.0.1"
+    "make one with `junctor keys create NAME`, or listen on 127.0.0.1"
 )
 
 
@@ -50,14 +53,15 @@ def serve(
     with plain_errors():
         settings, environment, path = (Settings(), read_environment(), None) if local else load(config)
         settings = _with_address(settings, host, port)
-        _refuse_open_door(settings, path)
+        keeps_keys = not is_loopback(settings.server.host) and asyncio.run(_keeps_keys(settings, environment))
+        _refuse_open_door(settings, path, keeps_keys=keeps_keys)
         set_up_logs(environment.log_format)
         listener = _listen(settings.server.host, settings.server.port)
 
         def read_again() -> Settings:
             new = Settings() if local else load(path)[0]
             new = keep_settled(_with_address(new, host, port), settings)
-            _refuse_open_door(new, path)
+            _refuse_open_door(new, path, keeps_keys=keeps_keys)
             return new
 
         watched = None if local else path or Path(CONFIG_NAME)
@@ -76,7 +80,7 @@ async def _run(
     watch = ConfigWatch(app, path, read_again)
     try:
         await app.start()
-        _greet(listener, settings, environment)
+        _greet(listener, settings, environment, is_open=app.is_open)
         if not app.models:
             errors.print(_EMPTY_POOL, soft_wrap=True, markup=False)
         watching = asyncio.create_task(watch.run(), name="config watch")
@@ -86,13 +90,13 @@ async def _run(
         await app.stop()
 
 
-def _greet(listener: socket.socket, settings: Settings, environment: Environment) -> None:
+def _greet(listener: socket.socket, settings: Settings, environment: Environment, *, is_open: bool) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     errors.print(f"Junctor serves [bold]http://{shown}:{port}/v1[/]", soft_wrap=True)
-    if not settings.keys:
+    if is_open:
         errors.print(
-            "It runs open, without API keys, for this machine only; `junctor keys new NAME` makes one."
+            "It runs open, without API keys, for this machine only; `junctor keys create NAME` makes one."
         )
     _offer_providers(settings, environment)
 
@@ -106,8 +110,17 @@ def _with_address(settings: Settings, host: str | None, port: int | None) -> Set
     return msgspec.structs.replace(settings, server=server)
 
 
-def _refuse_open_door(settings: Settings, path: Path | None) -> None:
-    if not settings.keys and not is_loopback(settings.server.host):
+async def _keeps_keys(settings: Settings, environment: Environment) -> bool:
+    """Whether the database holds a key that is not revoked."""
+    path = database_path(settings, environment)
+    if not path.is_file():
+        return False
+    async with Database(path) as database:
+        return any(key.revoked_at is None for key in await KeyStore(database).keys())
+
+
+def _refuse_open_door(settings: Settings, path: Path | None, *, keeps_keys: bool) -> None:
+    if not settings.keys and not keeps_keys and not is_loopback(settings.server.host):
         raise SettingsError(
             path or Path("junctor.toml"),
             [_OPEN_DOOR.format(host=settings.server.host)],
