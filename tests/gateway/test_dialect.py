@@ -38,5 +38,17 @@ def test_each_path_has_its_own_envelope() -> None:
     assert json.loads(body)["detail"] == "mend it"
 
 
+def test_everything_under_messages_has_anthropics_envelope() -> None:
+    for path in ("/v1/messages", "/v1/messages/count_tokens"):
+        kind, body = render_refusal(BadRequest("mend it"), path, "req_1")
+        assert kind == "application/json"
+        said = json.loads(body)
+        assert (said["type"], said["error"]["type"], said["request_id"]) == (
+            "error",
+            "invalid_request_error",
+            "req_1",
+        )
+
+
 def test_dialects_are_found_by_their_path() -> None:
     assert all(dialect.path == path and dialect.what for path, dialect in DIALECTS.items())
