@@ -1,12 +1,13 @@
 """Schemathesis over a running server's own OpenAPI description, and what became of the cases.
 
 For tests/test_fuzz.py and lab/fuzz_api.py. Besides schemathesis' own checks (no 5xx; statuses, content
-types, headers and bodies as described; 405 for other methods) there is one of ours: an error's code must
-stand in the description of its status, so that the document does not promise less than what is sent.
+types, headers and bodies as described; 405 for other methods, 401 without a key) there is one of ours: an
+error's code must stand in the description of its status, so that the document leaves no error out.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -18,35 +19,43 @@ import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
-CONFIG = """
+KEY = "junctor_fuzz"
+"Of an admin: otherwise the first key that a case makes would lock out the others."
+CONFIG = f"""
+[[keys]]
+name = "fuzz"
+sha256 = "{hashlib.sha256(KEY.encode()).hexdigest()}"
+admin = true
+
 [[models]]
 name = "small"
 provider = "scripted"
-price = { input = 0.1, output = 0.4 }
+price = {{ input = 0.1, output = 0.4 }}
 ability = 0.4
 skills = ["tools", "json"]
-script = [{ text = "Hello there." }]
+script = [{{ text = "Hello there." }}]
 
 [[models]]
 name = "large"
 provider = "scripted"
-price = { input = 3.0, output = 15.0 }
+price = {{ input = 3.0, output = 15.0 }}
 ability = 0.8
 skills = ["tools", "json", "vision"]
 script = [
-  { thought = "Let me see." },
-  { text = "Good day." },
-  { turn = true, tool_call = { name = "get_weather", arguments = '{"city": "Rome"}' } },
+  {{ thought = "Let me see." }},
+  {{ text = "Good day." }},
+  {{ turn = true, tool_call = {{ name = "get_weather", arguments = '{{"city": "Rome"}}' }} }},
 ]
 
 [[models]]
 name = "vectors"
 provider = "scripted"
 kind = "embeddings"
-price = { input = 0.02, output = 0.0 }
+price = {{ input = 0.02, output = 0.0 }}
 """
 "Models that never fail by themselves: every 5xx is ours."
 
+AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -55,6 +64,7 @@ CHECKS = (
     "response_schema_conformance",
     "unsupported_method",
     "allow_header_conformance",
+    "ignored_auth",
     "code_is_described",
 )
 PHASES = ("examples", "coverage", "fuzzing")
@@ -152,6 +162,7 @@ def _events(
     config = SchemathesisConfig.from_dict(
         {
             "base-url": url,
+            "headers": AUTHORIZED,
             "seed": seed,
             "continue-on-failure": True,
             "generation": {"max-examples": per_operation, "no-shrink": True, "database": "none"},
@@ -168,7 +179,7 @@ def read_description(url: str) -> dict[str, Any]:
     Models are those of the pool. `Idempotency-Key` and the constraints' headers stay at one operation each:
     with both everywhere, nearly all cases would be refused for them, and nothing behind would be reached.
     """
-    with urlopen(Request(f"{url}/openapi.json")) as reply:
+    with urlopen(Request(f"{url}/openapi.json", headers=AUTHORIZED)) as reply:
         document = json.load(reply)
     for name, schema in document["components"]["schemas"].items():
         if "model" in schema.get("properties", {}) and name.endswith("Request"):
