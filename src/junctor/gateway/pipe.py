@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+from contextlib import suppress
 
 LINGER_BYTES = 8 * 1024 * 1024
 "How much a refused client may go on sending."
+
+
+_RESET = struct.pack("ii", 1, 0)
+"`SO_LINGER` of no time: closing resets the connection instead of sending what is left."
 
 
 class Pipe:
@@ -67,7 +74,7 @@ class Pipe:
         """Throw away what comes after the end."""
         self._lingered += len(data)
         if self._lingered > LINGER_BYTES:
-            self._transport.abort()
+            self.abort()
 
     def close(self) -> None:
         """Close once all is sent."""
@@ -85,6 +92,15 @@ class Pipe:
             self._transport.write_eof()
 
     def abort(self) -> None:
-        """Close now."""
+        """Close now, and have the system forget what it still holds for the client."""
         self.closing = True
+        if not self._transport.is_closing():
+            _forget_unsent(self._transport)
         self._transport.abort()
+
+
+def _forget_unsent(transport: asyncio.Transport) -> None:
+    end = transport.get_extra_info("socket")
+    if end is not None:
+        with suppress(OSError):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
