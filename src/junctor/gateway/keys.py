@@ -173,7 +173,8 @@ def parse_budget(usd: float | None) -> int | None:
     """USD as nano-dollars; below 0 for what is no amount."""
     if usd is None:
         return None
-    return round(usd * NANO) if math.isfinite(usd) else -1
+    nano = usd * NANO
+    return round(nano) if math.isfinite(nano) else -1
 
 
 def render_budget(nano: int | None) -> float | None:
