@@ -171,6 +171,13 @@ async def test_a_cut_answer_costs_what_came_through() -> None:
     assert (spent.outcome, spent.text_seen, spent.first_token_ms) == ("upstream_broken", True, 500.0)
 
 
+async def test_text_that_was_decoded_has_no_envelope() -> None:
+    """Also when its caller could have used frames: the upstream spoke another dialect."""
+    pieces = [Text("x" * 40) for _ in range(10)]
+    spent, _ = await meter(Started("a"), *pieces, UpstreamBroken("reset"), request=ask(relay="openai_chat"))
+    assert spent.output_tokens == 100
+
+
 async def test_a_failure_after_the_start_and_before_any_text_costs_the_prompt() -> None:
     """The model had taken it; `text_seen` tells that another may still be asked."""
     spent, _ = await meter(Started("a"), UpstreamBroken("reset"))

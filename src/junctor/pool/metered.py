@@ -122,12 +122,15 @@ class Meter:
         self._pieces = 0
         self._bytes = 0
         self._shortest = 0
+        self._relayed = False
+        "Whether the pieces are frames, each with an envelope."
 
     def see(self, event: Event) -> None:
         """Note the next event."""
         match event:
             case Raw():
                 if event.has_text:
+                    self._relayed = True
                     self._count(len(event.frame))
             case Text() | Thought():
                 self._count(_size(event.text))
@@ -201,9 +204,7 @@ class Meter:
         return msgspec.structs.replace(said, output_tokens=counted, estimated=True)
 
     def _count_output_tokens(self) -> int:
-        envelope = 0
-        if self._request.relay is not None and self._pieces > 1:
-            envelope = self._shortest * self._pieces
+        envelope = self._shortest * self._pieces if self._relayed and self._pieces > 1 else 0
         return max(self._pieces, -(-(self._bytes - envelope) // _BYTES_PER_TOKEN))
 
 
