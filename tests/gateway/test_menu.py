@@ -1,0 +1,115 @@
+"""What a key may ask for, and what that can cost at most."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from junctor.chat import ChatRequest, Constraints, ModelCard, ModelForbidden, Price
+from junctor.gateway.keys import NANO, Caller
+from junctor.gateway.menu import TYPICAL_ANSWER_TOKENS, Menu
+
+
+def card(name: str, price: Price | None, **more: int) -> ModelCard:
+    return ModelCard(name=name, price=price, **more)
+
+
+CHEAP = card("cheap", Price(input=1, output=2, source="test"))
+DEAR = card("dear", Price(input=10, output=20, source="test"), max_output=100)
+UNKNOWN = card("unknown", None)
+CACHING = card("caching", Price(input=10, output=0, cache_write=12.5, source="test"))
+MENU = Menu(
+    {
+        "cheap": [CHEAP],
+        "dear": [DEAR],
+        "unknown": [UNKNOWN],
+        "caching": [CACHING],
+        "safe": [CHEAP, DEAR],
+    },
+    {"auto": [CHEAP, DEAR, UNKNOWN]},
+)
+
+
+def request(model: str = "auto", max_tokens: int | None = None, **limits: tuple[str, ...]) -> ChatRequest:
+    return ChatRequest(
+        model=model,
+        messages=msgspec.Raw(b'[{"role":"user","content":"Hi"}]'),
+        max_tokens=max_tokens,
+        constraints=Constraints(**limits),
+    )
+
+
+def caller(*models: str) -> Caller:
+    return Caller(key_id="k", name="ann", models=models, is_held=True)
+
+
+def test_a_key_without_a_list_may_use_every_model() -> None:
+    asked = request("dear")
+    assert MENU.permit(caller(), "dear", asked) is asked
+    assert MENU.permit(caller(), "auto", asked) is asked
+
+
+def test_a_key_may_use_the_models_of_its_list_alone() -> None:
+    asked = request("cheap")
+    assert MENU.permit(caller("cheap"), "cheap", asked) is asked
+    with pytest.raises(ModelForbidden, match="may not use the model `dear`; it may use: `cheap`") as caught:
+        MENU.permit(caller("cheap"), "dear", request("dear"))
+    assert (caught.value.status, caught.value.code, caught.value.param) == (403, "model_not_allowed", "model")
+
+
+def test_a_router_chooses_among_the_keys_models() -> None:
+    assert MENU.permit(caller("cheap", "unknown"), "auto", request()).constraints.only == ("cheap", "unknown")
+    assert MENU.permit(caller("cheap", "auto"), "auto", request()).constraints.only == ("cheap",)
+
+
+def test_a_caller_can_narrow_that_and_not_widen_it() -> None:
+    both = caller("cheap", "unknown")
+    narrowed = MENU.permit(both, "auto", request(only=("cheap", "dear"), never=("unknown",)))
+    assert narrowed.constraints == Constraints(only=("cheap",), never=("unknown",))
+    with pytest.raises(ModelForbidden, match="asks for `dear` only"):
+        MENU.permit(both, "auto", request(only=("dear",)))
+
+
+def test_a_key_for_the_router_alone_may_not_name_a_model() -> None:
+    asked = request()
+    assert MENU.permit(caller("auto"), "auto", asked) is asked
+    with pytest.raises(ModelForbidden):
+        MENU.permit(caller("auto"), "cheap", request("cheap"))
+
+
+def test_a_key_whose_models_have_left_the_pool_gets_none() -> None:
+    """And not, by an empty list, all of them."""
+    with pytest.raises(ModelForbidden, match="nothing to choose from"):
+        MENU.permit(caller("gone"), "auto", request())
+
+
+def test_an_estimate_takes_the_dearest_that_may_answer() -> None:
+    estimate = MENU.estimate("cheap", request("cheap", 1000), 100)
+    assert (estimate.model, estimate.tokens) == ("cheap", 1100)
+    assert estimate.nano == estimate.least_nano == (100 * 1 + 1000 * 2) * NANO // 1_000_000
+    safe = MENU.estimate("safe", request("safe", 50), 100)
+    assert safe.nano == (100 * 10 + 50 * 20) * NANO // 1_000_000, "its fallback may answer"
+    assert MENU.estimate("auto", request(max_tokens=50), 100).nano == safe.nano
+    never = MENU.estimate("auto", request(max_tokens=50, never=("dear",)), 100)
+    only = MENU.estimate("auto", request(max_tokens=50, only=("cheap",)), 100)
+    assert never.nano == only.nano == (100 * 1 + 50 * 2) * NANO // 1_000_000
+
+
+def test_no_model_writes_more_than_it_can() -> None:
+    assert MENU.estimate("dear", request("dear", 10**6), 0).nano == 100 * 20 * NANO // 1_000_000
+
+
+def test_an_answer_without_a_limit_is_a_guess() -> None:
+    """It is reserved, but no reason to refuse."""
+    estimate = MENU.estimate("cheap", request("cheap"), 100)
+    assert estimate.least_nano == 100 * NANO // 1_000_000
+    assert estimate.nano == estimate.least_nano + TYPICAL_ANSWER_TOKENS * 2 * NANO // 1_000_000
+
+
+def test_a_price_that_nobody_knows_counts_as_nothing() -> None:
+    """As in the ledger."""
+    assert MENU.estimate("unknown", request("unknown", 1000), 100).nano == 0
+
+
+def test_the_prompt_may_be_written_to_a_dearer_cache() -> None:
+    assert MENU.estimate("caching", request("caching", 1), 1000).nano == 12_500 * NANO // 1_000_000
