@@ -92,30 +92,29 @@ def decide(demand: Demand, cards: Sequence[ModelCard], predictions: Sequence[Pre
     Raises `NoModelFits`, which names for each model the constraint that ruled it out, and `BadRequest` for
     names in `only` and `never` that the pool does not hold.
     """
-    check_names(demand.constraints, [card.name for card in cards])
+    if demand.constraints.only or demand.constraints.never:
+        check_names(demand.constraints, [card.name for card in cards])
     offers = [_offer(demand, card, said) for card, said in zip(cards, predictions, strict=True)]
-    verdicts = [(offer, _rule_out(demand, offer)) for offer in offers]
-    fitting = [offer for offer, verdict in verdicts if verdict is None]
+    fitting, ruled_out, able = list[_Offer](), list[tuple[_Offer, _Verdict]](), list[_Offer]()
+    for offer in offers:
+        unable = _lacks_skill_or_room(demand, offer)
+        if unable is None:
+            able.append(offer)
+        verdict = _is_unwanted(demand, offer) or unable or _breaks_limit(demand, offer)
+        if verdict is None:
+            fitting.append(offer)
+        else:
+            ruled_out.append((offer, verdict))
     if not fitting:
-        raise _no_model_fits([(offer.card.name, verdict) for offer, verdict in verdicts if verdict])
+        raise _no_model_fits([(offer.card.name, verdict) for offer, verdict in ruled_out])
     ranked = _rank(fitting, demand.tolerance)
-    able = [offer for offer in offers if _lacks_skill_or_room(demand, offer) is None]
-    chosen = ranked[0]
-    ruled_out = sorted(
-        (
-            msgspec.structs.replace(offer.candidate, ruled_out_by=verdict[0], refused_because=verdict[1])
-            for offer, verdict in verdicts
-            if verdict is not None
-        ),
-        key=lambda candidate: candidate.name,
-    )
-    best = _strongest(ranked).candidate
-    others = tuple(_explain_loser(offer, chosen.candidate, best, demand) for offer in ranked[1:])
+    chosen, best = ranked[0], _strongest(ranked)
+    others = [_explain_loser(offer, chosen.candidate, best.candidate, demand) for offer in ranked[1:]]
     return Ranking(
-        candidates=(chosen.candidate, *others, *ruled_out),
+        candidates=(chosen.candidate, *others, *_explain_ruled_out(ruled_out)),
         chosen=chosen.candidate,
-        rule=_explain_winner(ranked, demand, [verdict[0] for _, verdict in verdicts if verdict]),
-        saved_usd=_saved_usd(_strongest(able), chosen),
+        rule=_explain_winner(ranked, best.candidate, demand, [verdict[0] for _, verdict in ruled_out]),
+        saved_usd=_saved_usd(best if len(able) == len(ranked) else _strongest(able), chosen),
     )
 
 
@@ -178,13 +177,21 @@ _Verdict = tuple[str, str]
 "The constraint that rules a model out, and why in words."
 
 
-def _rule_out(demand: Demand, offer: _Offer) -> _Verdict | None:
+def _explain_ruled_out(ruled_out: Sequence[tuple[_Offer, _Verdict]]) -> list[Candidate]:
+    candidates = [
+        msgspec.structs.replace(offer.candidate, ruled_out_by=verdict[0], refused_because=verdict[1])
+        for offer, verdict in ruled_out
+    ]
+    return sorted(candidates, key=lambda candidate: candidate.name)
+
+
+def _is_unwanted(demand: Demand, offer: _Offer) -> _Verdict | None:
     limits, name = demand.constraints, offer.card.name
     if limits.only and name not in limits.only:
         return "only", f"not among the models asked for ({', '.join(limits.only)})"
     if name in limits.never:
         return "never", "excluded by the request"
-    return _lacks_skill_or_room(demand, offer) or _breaks_limit(demand, offer)
+    return None
 
 
 def _lacks_skill_or_room(demand: Demand, offer: _Offer) -> _Verdict | None:
@@ -244,14 +251,15 @@ def _saved_usd(strongest: _Offer, chosen: _Offer) -> float:
     return strongest.candidate.usd - chosen.candidate.usd
 
 
-def _explain_winner(ranked: Sequence[_Offer], demand: Demand, ruled_out_by: Sequence[str]) -> str:
+def _explain_winner(
+    ranked: Sequence[_Offer], best: Candidate, demand: Demand, ruled_out_by: Sequence[str]
+) -> str:
     chosen, points, mode = ranked[0].candidate, demand.tolerance * 100, demand.mode_name
     if len(ranked) == 1:
         if not ruled_out_by:
             return "the only model of the pool"
         constraints = ", ".join(sorted(set(ruled_out_by)))
         return f"the only one left, at {chosen.p_good:.1%}; the others are ruled out by {constraints}"
-    best = _strongest(ranked).candidate
     if demand.mode is None:
         return (
             f"floor: cheapest whose predicted quality, {chosen.p_good:.1%}, reaches {demand.floor or 0:.1%}"
