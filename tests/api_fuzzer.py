@@ -1,8 +1,8 @@
 """Schemathesis over a running server's own OpenAPI description, and what became of the cases.
 
 For tests/test_fuzz.py and lab/fuzz_api.py. Besides schemathesis' own checks (no 5xx; statuses, content
-types, headers and bodies as described; 405 for other methods, 401 without a key) there is one of ours: an
-error's code must stand in the description of its status, so that the document leaves no error out.
+types, headers and bodies as described; 405 for other methods, 401 without a key) there are two of ours: the
+description of a status must name the error's code and every header, so that it leaves nothing out.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ CHECKS = (
     "allow_header_conformance",
     "ignored_auth",
     "code_is_described",
+    "headers_are_described",
 )
+PLAIN_HTTP = {"cache-control", "connection", "content-length", "content-type", "date", "transfer-encoding"}
 PHASES = ("examples", "coverage", "fuzzing")
 "Of schemathesis: the document's own examples, enumerated edges, random values."
 COUNTED = ("statuses", "phases", "operations", "failures")
@@ -77,13 +79,28 @@ _SAID_NO_MORE_OF = 5
 @schemathesis.check
 def code_is_described(ctx: Any, response: Any, case: Any) -> None:
     """The code of an error is one of those that the document names for the status."""
-    if response.status_code < 400 or case.method.upper() != case.operation.method.upper():
-        return
-    described = case.operation.definition.raw["responses"].get(str(response.status_code), {})
-    code = _code_of(response.json())
-    assert f"`{code}`" in described.get("description", ""), (
-        f"{response.status_code} is not said to mean {code}"
-    )
+    described = _described(response, case)
+    if response.status_code >= 400 and described is not None:
+        code = _code_of(response.json())
+        said = described["description"]
+        assert f"`{code}`" in said, f"{response.status_code} is not said to mean {code}"
+
+
+@schemathesis.check
+def headers_are_described(ctx: Any, response: Any, case: Any) -> None:
+    """The document names every header that is not plain HTTP, and the request's name is always there."""
+    described = _described(response, case)
+    if described is not None:
+        sent = {name.lower() for name in response.headers} - PLAIN_HTTP
+        assert sent <= set(described["headers"]), f"{response.status_code} has {sent} beside those described"
+        assert {"x-request-id", "request-id"} <= sent
+
+
+def _described(response: Any, case: Any) -> dict[str, Any] | None:
+    """What the document says of the status; None for what it says nothing of: that is for other checks."""
+    if case.method.upper() != case.operation.method.upper():
+        return None
+    return case.operation.definition.raw["responses"].get(str(response.status_code))
 
 
 def _code_of(body: dict[str, Any]) -> str:
