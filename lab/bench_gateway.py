@@ -117,6 +117,7 @@ def _described(one: Visited) -> dict[str, Any]:
         "rss_after_requests",
         "cpu_s",
         "cpu_ticks_s",
+        "long_run",
         "rounds",
     )
     return {"version": one.server.version} | {name: getattr(one, name) for name in named}

@@ -6,17 +6,15 @@ come as packages.
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import pwd
-import secrets
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gateway_bench.native import Ask, render_request
@@ -200,26 +198,30 @@ window = 131072
 skills = ["tools", "json"]
 ability = {ability}
 """
-KEY_LIMITS = ""
-"Lines that follow those of the key in junctor.toml: its budget and its limits stand here."
+KEY_LIMITS = (
+    *("--requests-per-minute", "100000000"),
+    *("--tokens-per-minute", "1000000000"),
+    *("--usd-per-day", "100000"),
+    *("--usd-per-month", "1000000"),
+)
+"Limits that are checked for every request and never reached."
 
 
 def make_junctor(place: Place) -> Server:
     """One named model, relayed, on an open server."""
     model = _MODEL.format(name="mock", upstream=place.upstream, input=1, output=3, ability=0.8)
-    return _junctor(place, "junctor", "mock", _STORE + model, {})
+    return _junctor(place, "junctor", "mock", _STORE + model)
 
 
 def make_junctor_auto(place: Place) -> Server:
-    """Everything on: a key, the routing decision between two models, the ledger."""
-    key, lines = _make_key()
+    """Everything on: a key with limits and budgets, the decision between two models, the ledger."""
     cheap = _MODEL.format(name="cheap", upstream=place.upstream, input=0.1, output=0.4, ability=0.62)
     strong = _MODEL.format(name="strong", upstream=place.upstream, input=2.5, output=10, ability=0.87)
-    text = _STORE + lines + KEY_LIMITS + cheap + strong
-    return _junctor(place, "junctor-auto", "auto", text, {"authorization": f"Bearer {key}"})
+    server = _junctor(place, "junctor-auto", "auto", _STORE + cheap + strong)
+    return replace(server, headers={"authorization": f"Bearer {_make_key(place)}"})
 
 
-def _junctor(place: Place, name: str, model: str, config: str, headers: dict[str, str]) -> Server:
+def _junctor(place: Place, name: str, model: str, config: str) -> Server:
     (place.folder / "junctor.toml").write_text(config)
     command = [
         str(Path(sys.executable).parent / "junctor"),
@@ -229,7 +231,7 @@ def _junctor(place: Place, name: str, model: str, config: str, headers: dict[str
         "--port",
         str(place.port),
     ]
-    return Server(name, command, _commit(), model, headers, _variables(place))
+    return Server(name, command, _commit(), model, variables=_variables(place))
 
 
 def _commit() -> str:
@@ -244,8 +246,17 @@ def _variables(place: Place) -> dict[str, str]:
     return found if place.source is None else found | {"PYTHONPATH": str(place.source)}
 
 
-def _make_key() -> tuple[str, str]:
-    """A key, and the lines of junctor.toml that admit it, as `junctor keys new` makes them."""
-    key = f"junctor_{secrets.token_urlsafe(32)}"
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    return key, f'[[keys]]\nname = "bench"\nsha256 = "{digest}"\n'
+def _make_key(place: Place) -> str:
+    """An API key in the database of the server that is about to start."""
+    command = [_program(), "keys", "create", "bench", *KEY_LIMITS, "--config", "junctor.toml"]
+    variables = dict(read_environment().variables) | _variables(place)
+    made = subprocess.run(
+        command, capture_output=True, text=True, cwd=place.folder, env=variables, check=False
+    )
+    if made.returncode:
+        raise Unavailable(f"`junctor keys create` failed: {made.stderr.strip()[-400:]}")
+    return made.stdout.strip()
+
+
+def _program() -> str:
+    return str(Path(sys.executable).parent / "junctor")
