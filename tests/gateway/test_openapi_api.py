@@ -86,6 +86,14 @@ def test_what_is_described_answers(server: Running, document: dict[str, Any]) ->
         assert str(status) in document["paths"][path][method.lower()]["responses"], (path, status, body)
 
 
+def test_azures_addresses_are_those_of_the_other_server(server: Running, document: dict[str, Any]) -> None:
+    """A path under /v1 has two servers, and answers at both."""
+    for path, item in document["paths"].items():
+        urls = [one["url"] for one in item.get("servers", ())]
+        assert urls == (["/", "/openai"] if path.startswith("/v1/") else [])
+    assert ask(f"{server.url}/openai/v1/models", "GET") == ask(f"{server.url}/v1/models", "GET")
+
+
 def test_routes_are_read_as_they_are() -> None:
     """Methods, converters, the first sentence; what other address means the same."""
 
