@@ -29,7 +29,7 @@ from typing import Any
 from gateway_bench import peers, servers
 from gateway_bench.native import Mock, NoCompiler, build, free_port
 from gateway_bench.process import core_seconds, machine, rss_mb, stop
-from gateway_bench.report import add_ratios, render_table, summarise
+from gateway_bench.report import add_ratios, render_tables, summarise
 from gateway_bench.rounds import Bench, Visited
 from gateway_bench.servers import Make, Place, Running, Server, Unavailable
 
@@ -143,7 +143,7 @@ def _summary(up: list[Visited]) -> dict[str, dict[str, Any]]:
 def show(found: dict[str, Any]) -> None:
     core, machine = found["gateway_core"], found["machine"]
     before, after = machine["load_average"][0], machine["load_average_after"][0]
-    print(render_table(found["summary"]))
+    print(render_tables(found["summary"]))
     print(
         f"\n{machine['processor']}, {machine['cores']} cores; load average {before:.1f} before, {after:.1f} "
         f"after. In {core['seconds']:.0f} s of rounds the gateways' core was busy for {core['busy']:.0f} s, "

@@ -20,7 +20,7 @@ sys.path.append(str(Path(__file__).parent.parent / "lab"))
 
 from gateway_bench.native import CHUNKS, Ask, Mock, build, free_port, load, render_request
 from gateway_bench.process import cpu_ns, cpu_ticks_s, schedstat_ns, stop
-from gateway_bench.report import add_ratios, render_table, summarise
+from gateway_bench.report import add_ratios, render_tables, summarise
 from gateway_bench.servers import Place, Running, Server, Unavailable
 
 ASK = Ask(connections=2, requests=10, seconds=10)
@@ -54,9 +54,11 @@ def test_ratios_are_to_nginx_and_litellm_and_missing_ones_are_dashes() -> None:
     add_ratios(rows)
     assert rows["junctor"]["times_nginx"] == 2.5
     assert rows["junctor"]["times_less_than_litellm"] is None
-    table = render_table(rows).splitlines()
-    assert [line.split(" | ")[0] for line in table[2:]] == ["| nginx", "| junctor"]
-    assert " - |" in table[2]
+    tables = render_tables(rows).split("\n\n")
+    assert tables[0].splitlines()[2:] == [
+        "| nginx | 20.0 (20.0) | 20.0 | - | 1.0 | - |",
+        "| junctor | 50.0 (50.0) | 50.0 | - | 2.5 | - |",
+    ]
 
 
 @pytest.fixture(scope="module")

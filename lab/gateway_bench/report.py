@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Rounds = Sequence[Mapping[str, Any]]
 Row = dict[str, Any]
+Cell = Callable[[Row], str]
+Columns = Mapping[str, Cell]
+"What stands above a column, and what stands in it."
 
 DIRECT, FLOOR, ANCHOR = "direct", "nginx", "litellm"
 FAILURES = ("not_200", "short", "broken", "unanswered")
@@ -70,64 +73,65 @@ def _ratio(above: float | None, below: float | None) -> float | None:
     return above / below if above is not None and below else None
 
 
-HEAD = (
-    "target",
-    "CPU us/request, 16 connections: median (best)",
-    "1 connection",
-    "long run",
-    "x nginx",
-    "times less than LiteLLM",
-    "CPU us/chunk: paced (best)",
-    "at once",
-    "x nginx",
-    "added p50 / p99 us, 1 connection",
-    "added p50 / p99 us, 16 connections",
-    "RSS MB idle -> after (requests)",
-    "start s",
-    "failures",
-)
-
-
-def render_table(rows: Mapping[str, Row]) -> str:
-    """Markdown; the cheapest a request first."""
+def render_tables(rows: Mapping[str, Row]) -> str:
+    """Markdown: processor time a request; chunks, memory and start; latency. The cheapest a request first."""
     names = sorted(rows, key=lambda name: (name != DIRECT, rows[name]["cpu_us"] or 0))
-    lines = ["| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
-    lines += ["| " + " | ".join(_cells(name, rows[name])) + " |" for name in names]
+    gateways = [name for name in names if name != DIRECT]
+    tables = ((_REQUESTS, gateways), (_CHUNKS, gateways), (_LATENCIES, names))
+    return "\n\n".join(_table(columns, rows, shown) for columns, shown in tables)
+
+
+def _table(columns: Columns, rows: Mapping[str, Row], names: Sequence[str]) -> str:
+    lines = ["| target | " + " | ".join(columns) + " |", "|" + "---|" * (len(columns) + 1)]
+    for name in names:
+        cells = [cell(rows[name]) for cell in columns.values()]
+        lines.append("| " + " | ".join([name, *cells]) + " |")
     return "\n".join(lines)
 
 
-def _cells(name: str, row: Row) -> list[str]:
-    added = "added_" if name != DIRECT else ""
-    latencies = [
-        f"{_shown(row[f'{added}p50_us_{n}'], 0)} / {_shown(row[f'{added}p99_us_{n}'], 0)}" for n in (1, 16)
-    ]
-    if name == DIRECT:
-        latencies = [f"(whole: {pair})" for pair in latencies]
-    weight = "-"
-    if row.get("rss_idle_mb"):
-        weight = (
-            f"{row['rss_idle_mb']:.0f} -> {_shown(row['rss_after_mb'], 0)} ({row['rss_after_requests']:,})"
-        )
-    return [
-        name,
-        _with_best(row, "cpu_us"),
-        _shown(row["cpu_us_one"]),
-        _shown(row.get("cpu_us_long")),
-        _shown(row["times_nginx"]),
-        _shown(row["times_less_than_litellm"], 0),
-        _with_best(row, "chunk_us"),
-        _shown(row["burst_chunk_us"]),
-        _shown(row["chunk_times_nginx"]),
-        *latencies,
-        weight,
-        _shown(row.get("start_s"), 2),
-        str(row["failures"]),
-    ]
-
-
-def _with_best(row: Row, name: str) -> str:
-    return "-" if row[name] is None else f"{_shown(row[name])} ({_shown(row[f'{name}_best'])})"
-
-
 def _shown(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{value:,.{digits}f}"
+    return "-" if value is None else f"{value:,.{digits if abs(value) < 1000 else 0}f}"
+
+
+def _figure(name: str, digits: int = 1) -> Cell:
+    return lambda row: _shown(row.get(name), digits)
+
+
+def _with_best(name: str) -> Cell:
+    return lambda row: "-" if row[name] is None else f"{_shown(row[name])} ({_shown(row[f'{name}_best'])})"
+
+
+def _latency(connections: int) -> Cell:
+    return lambda row: " / ".join(_shown(row[f"added_{p}_us_{connections}"], 0) for p in ("p50", "p99"))
+
+
+def _whole_latency(connections: int) -> Cell:
+    return lambda row: " / ".join(_shown(row[f"{p}_us_{connections}"], 0) for p in ("p50", "p99"))
+
+
+def _memory(row: Row) -> str:
+    idle, after, requests = (row.get(f"rss_{x}") for x in ("idle_mb", "after_mb", "after_requests"))
+    return "-" if idle is None else f"{idle:.0f} -> {_shown(after, 0)} ({requests:,})"
+
+
+_REQUESTS: Columns = {
+    "CPU us a request, 16 connections: median (best)": _with_best("cpu_us"),
+    "1 connection": _figure("cpu_us_one"),
+    "long run": _figure("cpu_us_long"),
+    "x nginx": _figure("times_nginx"),
+    "times less than LiteLLM": _figure("times_less_than_litellm", 0),
+}
+_CHUNKS: Columns = {
+    "CPU us a chunk, 5 ms apart: median (best)": _with_best("chunk_us"),
+    "no pause": _figure("burst_chunk_us"),
+    "x nginx (5 ms)": _figure("chunk_times_nginx"),
+    "RSS MB idle -> after (requests)": _memory,
+    "start, s": _figure("start_s", 2),
+    "failures": _figure("failures", 0),
+}
+_LATENCIES: Columns = {
+    "added p50 / p99 us, 1 connection": _latency(1),
+    "in all": _whole_latency(1),
+    "added p50 / p99 us, 16 connections": _latency(16),
+    "in all, 16": _whole_latency(16),
+}

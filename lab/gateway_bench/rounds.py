@@ -81,7 +81,7 @@ class Bench:
                     continue
                 row[name] = self._measure(one, ask)
         except subprocess.CalledProcessError as error:
-            one.gone = f"round {number + 1}: the load could not go on (status {error.returncode})"
+            one.gone = f"round {number + 1}: {_why(one, error)}"
             self.say(f"{one.name}: {one.gone}")
         one.rounds.append(row)
 
@@ -116,8 +116,14 @@ class Bench:
             if left > 0:
                 one.long_run = self._measure(one, Ask(MANY, left, seconds))
         except subprocess.CalledProcessError as error:
-            one.gone = f"while its memory was weighed: the load could not go on (status {error.returncode})"
+            one.gone = f"while its memory was weighed: {_why(one, error)}"
             return
         time.sleep(1)
         one.rss_after_mb = rss_mb(one.running.process.pid)
         one.rss_after_requests = one.answered
+
+
+def _why(one: Visited, error: subprocess.CalledProcessError) -> str:
+    status = None if one.running is None else one.running.process.poll()
+    ended = "its process runs" if status is None else f"its process ended with status {status}"
+    return f"the load could not go on (status {error.returncode}); {ended}"
