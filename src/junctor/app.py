@@ -143,7 +143,9 @@ class Junctor:
             transport=Transport(),
             predictor=Predictor(parse_artefact(ARTEFACT.read_bytes())),
         )
-        self.lasting.metrics.watch_store(lambda: database.failed, lambda: database.waiting)
+        self.lasting.metrics.watch_store(
+            lambda: database.failed, lambda: database.waiting, lambda: database.failing
+        )
         self.lasting.metrics.watch_config(lambda: self.config_refused, lambda: self.reloads)
 
     @property
@@ -279,7 +281,8 @@ class Junctor:
         engines = {f"model {name}": it.status.state for name, it in self._current.engines.items()}
         config = models_api.REFUSED if self.config_refused else "ok"
         server = "draining" if self._draining else "ok"
-        return {"server": server, "store": "ok", "config": config, **engines}
+        store = models_api.FAILING if self.lasting.database.failing else "ok"
+        return {"server": server, "store": store, "config": config, **engines}
 
 
 def build(

@@ -12,7 +12,8 @@ import pytest
 
 from junctor.store.failure import StoreFailed
 from junctor.store.spool import Spool
-from junctor.store.writer import Job, Writer, group_by_insert
+from junctor.store.transaction import Job, group_by_insert
+from junctor.store.writer import Writer
 
 INSERT = "INSERT INTO rows (id, text) VALUES (:id, :text)"
 
@@ -266,3 +267,76 @@ async def test_many_rows_go_in_together_and_a_bad_one_alone_is_refused(bench: Be
         "one, eight alone, one, one"
     )
     assert bench.writer.deferred == 1
+
+
+async def test_a_lasting_row_waits_in_memory_until_the_database_works_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its future fails at once, so that no reply waits; others are given up."""
+    monkeypatch.setattr("junctor.store.writer._CATCH_UP_S", 0.05)
+    bench.connection.execute("PRAGMA query_only = ON")
+    bench.writer.start()
+    lasting = [bench.writer.put(INSERT, {"id": n, "text": ""}, lasting=True) for n in range(300)]
+    passing = bench.put(1000)
+    for future in (*lasting, passing):
+        with pytest.raises(StoreFailed):
+            await future
+    assert (bench.writer.waiting, bench.writer.failed, bench.writer.failing) == (300, 1, True)
+    await asyncio.sleep(0.2)
+    assert bench.writer.waiting == 300
+    bench.connection.execute("PRAGMA query_only = OFF")
+    while bench.writer.failing:
+        await asyncio.sleep(0.01)
+    assert bench.ids() == list(range(300))
+    assert (bench.writer.waiting, bench.writer.failed, bench.writer.written) == (0, 1, 300)
+
+
+async def test_lasting_rows_are_bounded_too(tmp_path: Path) -> None:
+    """Beyond the limit rows are refused, and counted as lost."""
+    bench = Bench(tmp_path / "x.db", queue_limit=10)
+    bench.connection.execute("PRAGMA query_only = ON")
+    bench.writer.start()
+    for number in range(15):
+        with pytest.raises(StoreFailed):
+            await bench.writer.put(INSERT, {"id": number, "text": ""}, lasting=True)
+    assert (bench.writer.waiting, bench.writer.refused) == (10, 5)
+    bench.connection.execute("PRAGMA query_only = OFF")
+    await bench.end()
+    assert bench.writer.written == 10, "closing brings in what is held"
+
+
+async def test_a_lasting_row_that_is_wrong_is_given_up(bench: Bench) -> None:
+    """It would not be right later either."""
+    bench.writer.start()
+    with pytest.raises(StoreFailed):
+        await bench.writer.put("not SQL", {}, lasting=True)
+    assert (bench.writer.failed, bench.writer.waiting, bench.writer.failing) == (1, 0, False)
+
+
+async def test_a_lock_that_stays_is_noticed_before_patience_is_over_and_so_is_its_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("junctor.store.condition.ALARM_S", 0.1)
+    bench.other.execute("BEGIN IMMEDIATE")
+    bench.writer.start()
+    future = bench.put(1)
+    while not bench.writer.failing:
+        await asyncio.sleep(0.01)
+    assert not future.done()
+    bench.other.execute("ROLLBACK")
+    await future
+    assert not bench.writer.failing
+
+
+async def test_a_database_that_works_again_is_noticed_without_a_row(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("junctor.store.writer._CATCH_UP_S", 0.05)
+    bench.connection.execute("PRAGMA query_only = ON")
+    bench.writer.start()
+    with pytest.raises(StoreFailed):
+        await bench.put(1)
+    assert bench.writer.failing
+    bench.connection.execute("PRAGMA query_only = OFF")
+    while bench.writer.failing:
+        await asyncio.sleep(0.01)

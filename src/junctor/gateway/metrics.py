@@ -163,8 +163,12 @@ class Metrics:
         in_flight = Gauge("junctor_requests_in_flight", "Requests being answered.", registry=self._registry)
         in_flight.set_function(lambda: self.in_flight)
 
-    def watch_store(self, failed: Callable[[], float], waiting: Callable[[], float]) -> None:
-        """Rows that could not be written, and rows that wait: read at each scrape."""
+    def watch_store(
+        self, failed: Callable[[], float], waiting: Callable[[], float], failing: Callable[[], float]
+    ) -> None:
+        """Rows that could not be written, rows that wait, and whether they have to: read at each scrape."""
+        down = Gauge("junctor_store_failing", "1 while the database takes nothing.", registry=self._registry)
+        down.set_function(failing)
         lost = Gauge("junctor_rows_lost", "Rows that could not be written.", registry=self._registry)
         lost.set_function(failed)
         queued = Gauge("junctor_rows_waiting", "Rows that wait to be written.", registry=self._registry)

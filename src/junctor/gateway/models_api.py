@@ -21,7 +21,9 @@ CLAUDE_CODE_LISTS = ("claude", "anthropic")
 
 REFUSED = "refused"
 "Of the configuration: the newest has mistakes, and the one before it is in force."
-_WORKING = frozenset({"ok", "ready", REFUSED})
+FAILING = "failing"
+"Of the database: it takes nothing for now. Requests are answered, and their rows wait."
+_WORKING = frozenset({"ok", "ready", REFUSED, FAILING})
 
 Readiness = Callable[[], dict[str, str]]
 "What each part of the server says of itself, for example `{'store': 'ok', 'model qwen': 'loading'}`."

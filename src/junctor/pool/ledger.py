@@ -239,7 +239,7 @@ class Ledger:
             log.warning("the row of %s is not on the disk after %.1f s", request_id, self._durable_wait_s)
             return False
         if (error := written.exception()) is not None:
-            log.error("the row of %s is lost: %s", request_id, error)
+            log.warning("the row of %s is not on the disk: %s", request_id, error)
             return False
         return True
 

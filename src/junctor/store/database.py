@@ -29,7 +29,8 @@ from typing import Any, Literal, Self
 from junctor.store.failure import StoreFailed, explain
 from junctor.store.schema import prepare
 from junctor.store.spool import Spool, find_leftovers
-from junctor.store.writer import FAULTS, Writer, replay
+from junctor.store.transaction import FAULTS, replay
+from junctor.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +38,6 @@ Synchronous = Literal["NORMAL", "FULL"]
 "What a committed row survives: the death of the process, or a power failure too."
 
 _READER_BUSY_MS = 5000
-_BARRIER = "SELECT 1"
-"Done when all that was queued before it is."
 _BARRIER_S = 2.0
 "A database that takes nothing for so long is read as it is."
 _NOTHING: Mapping[str, Any] = {}
@@ -134,7 +133,7 @@ class Database:
                 log.warning("the spool beside %s takes nothing: %s", self._path, error)
             else:
                 return None
-        return self._writer.put(sql, parameters)
+        return self._writer.put(sql, parameters, lasting=True)
 
     async def read(self, sql: str, parameters: Mapping[str, Any] = _NOTHING) -> list[dict[str, Any]]:
         """The rows of one query, each as column -> value. What was written or appended before is there.
@@ -143,8 +142,8 @@ class Database:
         """
         if self._threads is None or self._writer is None:
             raise StoreFailed("the database is not open")
-        if self._writer.waiting:
-            await asyncio.wait((self._writer.put(_BARRIER, {}),), timeout=_BARRIER_S)
+        if self._writer.waiting and not self._writer.failing:
+            await asyncio.wait((self._writer.caught_up(),), timeout=_BARRIER_S)
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, sql, parameters)
 
     @property
@@ -161,6 +160,11 @@ class Database:
     def deferred(self) -> int:
         """Rows since `open` that only the spool has, or had: SQLite did not take them when it should."""
         return self._writer.deferred if self._writer else 0
+
+    @property
+    def failing(self) -> bool:
+        """Whether it takes nothing for now: full, read-only, locked for long, damaged."""
+        return self._writer.failing if self._writer else False
 
     @property
     def waiting(self) -> int:

@@ -23,13 +23,18 @@ class StoreFailed(InternalError):
 
     code = "store_failed"
 
+    def __init__(self, message: str, *, unavailable: bool = False) -> None:
+        super().__init__(message)
+        self.unavailable = unavailable
+        "Whether it is the database that cannot work, for now: not this statement's fault."
+
 
 def explain(error: Exception) -> StoreFailed:
     """SQLite's error in words, with what to do about it."""
     if isinstance(error, StoreFailed):
         return error
     advice = _ADVICE.get(_primary_code(error))
-    return StoreFailed(f"{error}: {advice}" if advice else f"{error}")
+    return StoreFailed(f"{error}: {advice}", unavailable=True) if advice else StoreFailed(f"{error}")
 
 
 def is_locked(error: Exception) -> bool:

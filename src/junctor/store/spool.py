@@ -81,6 +81,10 @@ class Spool:
         """Files that SQLite is to get once more, whole. What is left at our end, the next one brings in."""
         return self._put_off
 
+    def behind(self) -> set[Path]:
+        """Files that SQLite has not got all of, and that are open still: only read them."""
+        return {segment.path for segment in list(self._segments) if segment.number in self._kept}
+
     def release(self, number: int) -> None:
         """Of all files before that number, SQLite has got what it could take."""
         while len(self._segments) > 1 and self._segments[0].number < number:
@@ -141,13 +145,7 @@ class Leftover:
 
     def statements(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """What it holds, in order, up to the first record that is not whole."""
-        known: dict[int, str] = {}
-        for payload in _records(self.path.read_bytes()):
-            number, value = _decode(payload)
-            if isinstance(value, str):
-                known[number] = value
-            elif number in known:
-                yield known[number], value
+        return read_statements(self.path)
 
     def delete(self) -> None:
         """SQLite has got all of it."""
@@ -156,6 +154,17 @@ class Leftover:
     def close(self) -> None:
         """Let go of it."""
         os.close(self._file)
+
+
+def read_statements(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What a file holds, in order, up to the first record that is not whole."""
+    known: dict[int, str] = {}
+    for payload in _records(path.read_bytes()):
+        number, value = _decode(payload)
+        if isinstance(value, str):
+            known[number] = value
+        elif number in known:
+            yield known[number], value
 
 
 def _records(data: bytes) -> Iterator[bytes]:

@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any
 
+from junctor.store.condition import Condition
 from junctor.store.failure import StoreFailed, explain, is_locked
 from junctor.store.spool import Leftover, Spool
+from junctor.store.transaction import FAULTS, Job, bring_in, replay, roll_back, transact
 
 log = logging.getLogger(__name__)
-
-FAULTS = (sqlite3.Error, sqlite3.Warning, OverflowError, ValueError, TypeError, MemoryError)
-"What one statement can fail with: SQLite's errors, and values that it cannot hold."
 
 _BUSY_MS = 250
 "SQLite itself waits this long for another process's lock; we ask again until patience is over."
@@ -33,22 +32,9 @@ _LINGER_S = 0.02
 _LOG_EVERY = 1000
 _CATCH_UP_S = 5.0
 "How long nothing new must come before what was put off is tried again; also after each batch."
-_ROWS = 64
-"Rows of one statement: SQLite takes 32,766 parameters, a row of the ledger has two dozen."
-_INSERT = re.compile(
-    r"\s*(?P<into>INSERT INTO \w+ \([^()]*\)\s*VALUES)\s*\((?P<names>\s*:\w+(?:\s*,\s*:\w+)*)\s*\)\s*"
-)
-
-
-class Job(NamedTuple):
-    """One statement to write."""
-
-    sql: str
-    parameters: Mapping[str, Any]
-    future: asyncio.Future[None] | None
-    "Whoever waits for it; None: nobody does, it is in the spool."
-    segment: int = 0
-    "The spool's file that holds it."
+_HELD_AT_ONCE = 256
+_BARRIER = "SELECT 1"
+"Done when all that was queued before it is."
 
 
 class Writer:
@@ -78,6 +64,7 @@ class Writer:
         self.refused = 0
         "Statements that found the queue full or closed."
         self._connection = connection
+        self._condition = Condition(connection)
         self._loop = loop
         self._spool = spool
         self._hurry = threading.Event()
@@ -87,6 +74,8 @@ class Writer:
         self._patience_s = patience_s
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._closing = False
+        self._held: list[Job] = []
+        self._brought_in = set[Path]()
         self._thread = threading.Thread(target=self._run, name="junctor-writer", daemon=True)
 
     @property
@@ -98,6 +87,16 @@ class Writer:
     def deferred(self) -> int:
         """Statements that SQLite did not take when it should; the spool has them, for another try."""
         return self._not_taken + self._overflowed
+
+    @property
+    def failing(self) -> bool:
+        """Whether the database takes nothing for now: full, read-only, locked for long, damaged."""
+        return self._condition.is_down or bool(self._held)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many statements wait as may."""
+        return self.waiting >= self._queue_limit
 
     def start(self) -> None:
         """Start the thread."""
@@ -114,19 +113,30 @@ class Writer:
         """Wait for the thread to end. Blocks: not for the event loop's thread."""
         self._thread.join()
 
-    def put(self, sql: str, parameters: Mapping[str, Any]) -> asyncio.Future[None]:
-        """Queue one statement."""
+    def put(self, sql: str, parameters: Mapping[str, Any], *, lasting: bool = False) -> asyncio.Future[None]:
+        """Queue one statement.
+
+        `lasting`: one that finds a database that cannot work is held, and written when it can; its future
+        fails all the same, so that nobody waits for that.
+        """
         future = self._loop.create_future()
         if self._closing:
             self._refuse(future, "the database is closed: nothing more can be written")
-        elif self.waiting >= self._queue_limit:
+        elif self.is_full:
             self._refuse(
                 future, f"{self._queue_limit} rows wait to be written: the disk is too slow or stuck"
             )
         else:
             self._taken += 1
-            self._queue.put(Job(sql, parameters, future))
+            self._queue.put(Job(sql, parameters, future, lasting=lasting))
             self._hurry.set()
+        return future
+
+    def caught_up(self) -> asyncio.Future[None]:
+        """Done once all that was queued so far is settled, or the database cannot work."""
+        future = self._loop.create_future()
+        self._queue.put(Job(_BARRIER, {}, future, is_row=False))
+        self._hurry.set()
         return future
 
     def append(self, sql: str, parameters: Mapping[str, Any]) -> None:
@@ -160,22 +170,26 @@ class Writer:
                 batch = []  # let go of it before the wait for the next
                 if self._queue.empty():
                     self._catch_up()
+            held, self._held = self._held, []
+            self._settle(held, self._commit(held) if held else [])
         finally:
             # After an orderly end nothing is left. After a fault of our own, nobody may wait for ever.
             self._closing = True
-            self._connection.close()
             left = [*batch, *self._drain()]
             self._settle(left, [StoreFailed("the writer has ended") for _ in left])
+            self._connection.close()
             self._spool.close()
 
     def _next_batch(self) -> list[Job]:
         """What is queued, in order; waits for the first. Empty once the queue was closed."""
         while True:
             try:
-                first = self._queue.get(timeout=_CATCH_UP_S if self._spool.put_off() else None)
+                behind = self.failing or self._spool.put_off() or self._spool.behind() - self._brought_in
+                first = self._queue.get(timeout=_CATCH_UP_S if behind else None)
                 break
             except Empty:
                 self._catch_up()
+                self._bring_in_newest()
         if first is None:
             return []
         self._hurry.wait(_LINGER_S)
@@ -193,13 +207,19 @@ class Writer:
         return jobs
 
     def _settle(self, batch: Sequence[Job], faults: Sequence[StoreFailed | None]) -> None:
-        failures = [fault for fault in faults if fault]
-        kept = [job.segment for job, fault in zip(batch, faults, strict=True) if fault and job.segment]
+        rows = [(job, fault) for job, fault in zip(batch, faults, strict=True) if job.is_row]
+        failures = [fault for _, fault in rows if fault]
+        kept = [job.segment for job, fault in rows if fault and job.segment]
+        held = [
+            job._replace(future=None)
+            for job, fault in rows
+            if fault and fault.unavailable and job.lasting and not self._closing
+        ]
+        self._held += held
         self._not_taken += len(kept)
-        self.failed += len(failures) - len(kept)
-        self.written += len(faults) - len(failures)
-        if failures:
-            log.error("%d of %d rows could not be written: %s", len(failures), len(batch), failures[0])
+        self.failed += len(failures) - len(kept) - len(held)
+        self.written += len(rows) - len(failures)
+        self._condition.note(failures, len(rows), held=len(self._held))
         for segment in kept:
             self._spool.keep(segment)
         if batch:
@@ -214,11 +234,12 @@ class Writer:
         started = time.monotonic()
         while True:
             try:
-                return _transact(self._connection, batch)
+                return transact(self._connection, batch)
             except FAULTS as error:
-                _roll_back(self._connection)
-                locked = is_locked(error)
-                if locked and time.monotonic() - started < self._patience():
+                roll_back(self._connection)
+                locked, waited_s = is_locked(error), time.monotonic() - started
+                if locked and waited_s < self._patience():
+                    self._condition.locked_for(waited_s)
                     time.sleep(_PAUSE_S)
                 elif locked or len(batch) == 1:
                     return [explain(error) for _ in batch]
@@ -227,6 +248,14 @@ class Writer:
 
     def _catch_up(self) -> None:
         """Bring in what was put off, as long as nothing new waits. A file that SQLite does not take stays."""
+        while self._held and self._queue.empty():
+            # The first alone shows whether there is any point.
+            most = 1 if self._condition.is_down else _HELD_AT_ONCE
+            batch, self._held = self._held[:most], self._held[most:]
+            self._settle(batch, self._commit(batch))
+            if self._condition.is_down:
+                return
+        self._condition.probe()
         for path in list(self._spool.put_off()):
             if not self._queue.empty():
                 return
@@ -238,101 +267,25 @@ class Writer:
             try:
                 replay(self._connection, leftover)
                 self._spool.put_off().remove(path)
-            except FAULTS as error:
+            except (OSError, *FAULTS) as error:
                 log.warning("%s is brought in later: %s", path.name, explain(error))
                 return
             finally:
                 leftover.close()
 
+    def _bring_in_newest(self) -> None:
+        """What was put off last: its file gives way to a new one with the next row, which may be far off."""
+        behind = self._spool.behind()
+        for path in behind - self._brought_in:
+            try:
+                bring_in(self._connection, path)
+            except (OSError, *FAULTS) as error:
+                behind.remove(path)
+                log.warning("%s is brought in later: %s", path.name, explain(error))
+        self._brought_in = behind
+
     def _patience(self) -> float:
         return min(self._patience_s, _CLOSING_PATIENCE_S) if self._closing else self._patience_s
-
-
-def _transact(connection: sqlite3.Connection, batch: Sequence[Job]) -> list[StoreFailed | None]:
-    faults: list[StoreFailed | None] = [None] * len(batch)
-    connection.execute("BEGIN IMMEDIATE")
-    for places in group_by_insert(batch):
-        rows = [batch[place].parameters for place in places]
-        if len(places) == 1 or not _insert(connection, batch[places[0]].sql, rows):
-            for place in places:
-                faults[place] = _execute(connection, batch[place])
-    connection.execute("COMMIT")
-    return faults
-
-
-def group_by_insert(batch: Sequence[Job]) -> Iterator[list[int]]:
-    """Places of a batch that one statement can do: up to `_ROWS` INSERTs of one kind that nobody waits for.
-
-    Their order among each other does not count, but they stay on their side of any other statement.
-    """
-    groups: dict[str, list[int]] = {}
-    for place, job in enumerate(batch):
-        if job.future is not None:
-            yield from groups.values()
-            groups = {}
-            yield [place]
-            continue
-        group = groups.setdefault(job.sql, [])
-        group.append(place)
-        if len(group) == _ROWS:
-            yield groups.pop(job.sql)
-    yield from groups.values()
-
-
-def _insert(connection: sqlite3.Connection, sql: str, rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Insert many rows by one statement. False: it is no plain INSERT, or one of them does not go in.
-
-    The interpreter's lock is given back and won again once a statement; under load each time takes its 5 ms.
-    """
-    plain = _INSERT.fullmatch(sql)
-    if plain is None:
-        return False
-    names = [name.strip().removeprefix(":") for name in plain["names"].split(",")]
-    row = f"({', '.join('?' * len(names))})"
-    statement = f"{plain['into']} {', '.join([row] * len(rows))}"
-    try:
-        connection.execute(statement, [row[name] for row in rows for name in names])
-    except FAULTS as error:
-        if not connection.in_transaction or is_locked(error):
-            raise
-        return False
-    return True
-
-
-def _execute(connection: sqlite3.Connection, job: Job) -> StoreFailed | None:
-    """Run one statement of a transaction. SQLite takes back a failed one alone and keeps the others."""
-    try:
-        connection.execute(job.sql, job.parameters)
-    except FAULTS as error:
-        if not connection.in_transaction:  # a full disk or an I/O error took back the whole transaction
-            raise
-        return explain(error)
-    return None
-
-
-def replay(connection: sqlite3.Connection, leftover: Leftover) -> None:
-    """Run the statements of a process that died, then delete its file. What SQLite has already is skipped.
-
-    Raises what SQLite raises; the file stays then.
-    """
-    rows = 0
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        for sql, parameters in leftover.statements():
-            with suppress(sqlite3.IntegrityError):
-                rows += connection.execute(sql, parameters).rowcount
-        connection.execute("COMMIT")
-    except BaseException:
-        _roll_back(connection)
-        raise
-    leftover.delete()
-    log.info("%d rows were brought in from %s", rows, leftover.path.name)
-
-
-def _roll_back(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:
-        with suppress(sqlite3.Error):  # SQLite rolls back by itself when it cannot be told to
-            connection.execute("ROLLBACK")
 
 
 def _resolve(waiting: Sequence[tuple[asyncio.Future[None], StoreFailed | None]]) -> None:
