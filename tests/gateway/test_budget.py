@@ -15,16 +15,18 @@ DAY = timedelta(days=1)
 A_DOLLAR = Grant(usd_nano_per_day=NANO)
 
 
-def test_what_fits_what_waits_and_what_never_fits() -> None:
+def test_what_is_lacking_and_what_is_only_reserved() -> None:
     budget = Budget(NOON, spent_today=NANO // 2, spent_this_month=NANO // 2)
-    assert budget.verdict(A_DOLLAR, NANO // 2) == "fits"
-    assert budget.verdict(A_DOLLAR, NANO // 2 + 1) == "never"
+    assert not budget.lacks(A_DOLLAR, NANO // 2)
+    assert budget.lacks(A_DOLLAR, NANO // 2 + 1)
     hold = budget.hold(NANO // 4)
-    assert budget.verdict(A_DOLLAR, NANO // 2) == "wait"
+    assert not budget.lacks(A_DOLLAR, NANO // 2), "what is reserved may come back"
     assert budget.room(A_DOLLAR) == NANO // 4
+    assert not budget.is_idle
     Budget.settle(hold, NANO // 4)
-    assert budget.verdict(A_DOLLAR, NANO // 2) == "never"
+    assert budget.lacks(A_DOLLAR, NANO // 2)
     assert budget.room(A_DOLLAR) == NANO // 4
+    assert budget.is_idle
     assert budget.day.reserved == budget.month.reserved == 0
 
 
@@ -32,20 +34,20 @@ def test_the_tighter_of_day_and_month_counts() -> None:
     grant = Grant(usd_nano_per_day=5 * NANO, usd_nano_per_month=6 * NANO)
     budget = Budget(NOON, spent_today=0, spent_this_month=5 * NANO)
     assert budget.room(grant) == NANO
-    assert budget.verdict(grant, 2 * NANO) == "never"
+    assert budget.lacks(grant, 2 * NANO)
     assert "this month" in budget.explain(grant, 2 * NANO, NOON)
-    assert budget.verdict(Grant(usd_nano_per_day=5 * NANO), 2 * NANO) == "fits"
+    assert not budget.lacks(Grant(usd_nano_per_day=5 * NANO), 2 * NANO)
 
 
 def test_a_day_begins_anew_and_so_does_a_month() -> None:
     grant = Grant(usd_nano_per_day=NANO, usd_nano_per_month=3 * NANO)
     budget = Budget(datetime(2026, 11, 28, 23, tzinfo=UTC), spent_today=NANO, spent_this_month=2 * NANO)
-    assert budget.verdict(grant, 1) == "never"
+    assert budget.lacks(grant, 1)
     budget.roll(datetime(2026, 11, 29, 0, 0, 1, tzinfo=UTC))
     assert budget.room(grant) == NANO
     Budget.settle(budget.hold(NANO), NANO)
     budget.roll(NOON)
-    assert budget.verdict(grant, 1) == "never", "the month is spent"
+    assert budget.lacks(grant, 1), "the month is spent"
     budget.roll(NOON + DAY)
     assert budget.room(grant) == NANO
 
@@ -63,13 +65,15 @@ def test_a_clock_that_is_set_back_gives_nothing_back() -> None:
     budget = Budget(NOON, spent_today=NANO, spent_this_month=NANO)
     budget.roll(NOON - DAY)
     budget.roll(NOON - 40 * DAY)
-    assert budget.verdict(A_DOLLAR, 1) == "never"
+    assert budget.lacks(A_DOLLAR, 1)
 
 
 def test_a_refusal_says_which_budget_how_much_and_when() -> None:
     budget = Budget(NOON, spent_today=NANO * 99 // 100, spent_this_month=0)
     said = budget.explain(A_DOLLAR, NANO // 50, NOON)
-    assert said.startswith("0.99 USD of the 1.00 USD that this API key may spend in a day (UTC) are spent today")
+    assert said.startswith(
+        "0.99 USD of the 1.00 USD that this API key may spend in a day (UTC) are spent today"
+    )
     assert "may cost 0.02 USD" in said
     assert "2026-12-01 00:00 UTC, in 12 h" in said
     monthly = Grant(usd_nano_per_month=NANO)
@@ -93,7 +97,7 @@ def test_no_order_of_events_overspends_or_leaves_anything_reserved(data: st.Data
         match data.draw(st.sampled_from(["ask", "ask", "settle", "settle", "pass time"])):
             case "ask":
                 nano = data.draw(st.integers(0, 30))
-                if budget.verdict(grant, nano) == "fits":
+                if nano <= budget.room(grant):
                     holds.append(budget.hold(nano))
             case "settle" if holds:
                 hold = holds.pop(data.draw(st.integers(0, len(holds) - 1)))

@@ -33,7 +33,10 @@ async def test_one_timer_looks_after_all_deadlines() -> None:
     loop = asyncio.get_running_loop()
     due, later, never = Watched(loop.time()), Watched(loop.time() + 0.1), Watched(inf)
     front.connections.update((due, later, never))
+    front.date_field = b"date: long ago\r\n"
     front.watch(loop)
+    assert front.date_field.startswith(b"date: ")
+    assert b"long ago" not in front.date_field
     assert [it.expired for it in (due, later, never)] == [1, 0, 0]
     async with asyncio.timeout(5):
         while not later.expired:

@@ -367,6 +367,7 @@ async def test_a_header_cannot_become_two(value: bytes) -> None:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
         except RuntimeError:
             return
+        await send({"type": "http.response.body", "body": b"split"})
 
     async with listening(split) as door:
         reply = await door.ask(GET + b"\r\n")

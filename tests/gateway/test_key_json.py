@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -104,13 +105,11 @@ def test_what_is_no_object_is_refused(raw: bytes) -> None:
         parse_new_key(raw)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda it: st.lists(it), max_leaves=5))
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=5))
 def test_no_value_of_a_field_is_our_fault(value: Any) -> None:
     for field in ("name", "models", "requests_per_minute", "usd_per_month", "expires", "admin"):
-        try:
+        with suppress(BadRequest):
             parse_new_key(body(**{"name": "ann", field: value}))
-        except BadRequest:
-            pass
 
 
 def test_how_long_the_old_key_shall_work() -> None:

@@ -66,7 +66,12 @@ async def test_a_key_stands_for_its_caller(bench: Bench) -> None:
     text = await bench.make("ann", models=("small",), is_admin=True)
     caller = bench.ring.recognise(text)
     assert caller is not None
-    assert (caller.name, caller.key_id, caller.models, caller.is_admin) == ("ann", text[9:15], ("small",), True)
+    assert (caller.name, caller.key_id, caller.models, caller.is_admin) == (
+        "ann",
+        text[9:15],
+        ("small",),
+        True,
+    )
     assert bench.ring.recognise(text) is caller, "nothing is made anew for each request"
 
 

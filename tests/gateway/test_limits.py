@@ -1,10 +1,9 @@
-"""Reservations: who goes, who waits, who is refused, and that nothing stays reserved. The clock is the test's."""
+"""Reservations: who goes, who waits, who is refused, and that nothing stays reserved. The clock is ours."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -42,14 +41,27 @@ def receipt(usd_nano: int = 0, tokens: int = 0) -> Receipt:
     )
 
 
-def estimate(nano: int = CENT, *, least: int | None = None, model: str = "small", tokens: int = 10) -> Estimate:
-    return Estimate(model, tokens, nano if least is None else least, nano)
+def estimate(
+    most: int = CENT, *, stated: int = 0, prompt: int = 0, model: str = "small", tokens: int = 10
+) -> Estimate:
+    """An estimate; `stated` is the part that the request itself makes sure."""
+    return Estimate(
+        model=model,
+        tokens=tokens,
+        prompt_nano=prompt,
+        stated_nano=stated,
+        least_nano=stated + prompt // 2,
+        most_nano=most,
+    )
+
+
+NOTHING_SPENT = Spendings()
 
 
 class World:
     """Limits whose clock and ledger the test owns."""
 
-    def __init__(self, spendings: Spendings = Spendings(), **grant: int) -> None:
+    def __init__(self, spendings: Spendings = NOTHING_SPENT, **grant: int) -> None:
         self.seconds = 1000.0
         self.spendings: Spendings | StoreFailed = spendings
         self.loads = 0
@@ -150,15 +162,32 @@ async def test_the_line_is_first_come_first_served() -> None:
     assert second.done()
 
 
+async def test_an_estimate_that_is_too_high_costs_concurrency_and_not_the_budget() -> None:
+    """Each might cost four cents, none does: two go at a time, and all of the budget is used."""
+    world = World(usd_nano_per_day=10 * CENT)
+    await world.learn(CENT)
+    asked = [ask(world, estimate(4 * CENT)) for _ in range(30)]
+    at_once = list[int]()
+    await settle_soon()
+    while gone := [task for task in asked if task.done() and not task.exception()]:
+        at_once.append(len(gone))
+        for task in gone:
+            asked.remove(task)
+            task.result().settle(receipt(CENT), whole=True)
+        await settle_soon()
+    assert at_once == [2, 1, 1, 1, 1, 1, 1, 1]
+    assert all(isinstance(task.exception(), BudgetExhausted) for task in asked)
+
+
 async def test_who_can_never_fit_is_refused_without_standing_in_line() -> None:
     world = World(usd_nano_per_day=3 * CENT)
     await world.learn(CENT)
     held = [await ask(world), await ask(world)]
-    waiting = ask(world, estimate(2 * CENT))
+    waiting = ask(world, estimate(2 * CENT, stated=2 * CENT))
     await settle_soon()
     assert not waiting.done()
     with pytest.raises(BudgetExhausted, match=r"0.01 USD of the 0.03 USD.*may cost 0.05 USD") as caught:
-        await ask(world, estimate(5 * CENT))
+        await ask(world, estimate(5 * CENT, stated=5 * CENT))
     assert (caught.value.status, caught.value.code) == (429, "insufficient_quota")
     for lease in held:
         lease.settle(receipt(CENT), whole=True)
@@ -169,12 +198,26 @@ async def test_who_can_never_fit_is_refused_without_standing_in_line() -> None:
 async def test_a_guess_is_no_reason_to_refuse_a_first_request() -> None:
     """It takes what is there; once its cost is known, that counts."""
     world = World(usd_nano_per_day=CENT)
-    lease = await ask(world, estimate(100 * CENT, least=CENT // 1000))
+    lease = await ask(world, estimate(100 * CENT))
     assert world.account.reserved_nano == CENT
     lease.settle(receipt(CENT // 2), whole=True)
-    (await ask(world, estimate(100 * CENT, least=CENT // 1000))).settle(receipt(CENT // 2), whole=True)
+    (await ask(world, estimate(100 * CENT))).settle(receipt(CENT // 2), whole=True)
     with pytest.raises(BudgetExhausted):
-        await ask(world, estimate(100 * CENT, least=CENT // 1000))
+        await ask(world, estimate(100 * CENT))
+
+
+async def test_what_a_request_makes_sure_is_a_reason_to_refuse() -> None:
+    """The limit that it states for its answer, and a longer prompt than any before."""
+    world = World(usd_nano_per_day=10 * CENT)
+    with pytest.raises(BudgetExhausted):
+        await ask(world, estimate(11 * CENT, stated=11 * CENT))
+    with pytest.raises(BudgetExhausted):
+        await ask(world, estimate(30 * CENT, prompt=30 * CENT))
+    (await ask(world, estimate(CENT, prompt=CENT))).settle(receipt(CENT), whole=True)
+    with pytest.raises(BudgetExhausted):
+        await ask(world, estimate(11 * CENT, prompt=11 * CENT))
+    (await ask(world, estimate(7 * CENT, prompt=7 * CENT))).settle(receipt(CENT), whole=True)
+    await ask(world, estimate(7 * CENT, prompt=7 * CENT))
 
 
 async def test_what_costs_nothing_is_never_refused_for_money() -> None:
@@ -227,7 +270,7 @@ async def test_a_lease_is_settled_once() -> None:
     lease.settle(receipt(50 * CENT, 900), whole=False)
     assert world.account.reserved_nano == 0
     assert dict(world.account.render_headers())["x-ratelimit-remaining-tokens"] == "900"
-    await ask(world, estimate(99 * CENT))
+    await ask(world, estimate(99 * CENT, stated=99 * CENT))
 
 
 async def test_what_was_spent_before_this_process_counts() -> None:
@@ -322,7 +365,7 @@ async def test_tokens_a_minute_are_reserved_by_estimate_and_settled_by_count() -
 async def test_a_request_that_its_budget_refuses_uses_no_tokens() -> None:
     world = World(tokens_per_minute=1000, usd_nano_per_day=CENT)
     with pytest.raises(BudgetExhausted):
-        await ask(world, estimate(2 * CENT, tokens=900))
+        await ask(world, estimate(2 * CENT, stated=2 * CENT, tokens=900))
     assert dict(world.account.render_headers())["x-ratelimit-remaining-tokens"] == "1000"
 
 
@@ -349,7 +392,7 @@ def test_the_largest_of_lately() -> None:
 
 
 class Player:
-    """One scheduler of random events over a world, from a seed: requests that come, end, break off and leave."""
+    """Random events over a world, from a seed: requests that come, end, break off and leave."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -361,7 +404,7 @@ class Player:
         self.ended = 0
 
     async def play(self, steps: int) -> None:
-        moves: list[Callable[[], Awaitable[None] | None]] = [self.come, self.come, self.end, self.end, self.leave]
+        moves = (self.come, self.come, self.end, self.end, self.leave)
         for _ in range(steps):
             done = self.random.choice(moves)()
             if done is not None:
@@ -377,10 +420,11 @@ class Player:
 
     def come(self) -> None:
         model = self.random.choice(["small", "large"])
-        guess = self.random.choice([0, CENT // 50, CENT, 20 * CENT])
-        least = self.random.choice([guess, guess // 10])
+        most = self.random.choice([0, CENT // 50, CENT, 20 * CENT])
+        stated, prompt = self.random.choice([0, most]), self.random.choice([0, most // 10])
         for _ in range(self.random.choice([1, 1, 10])):
-            self.asked.append(ask(self.world, estimate(guess, least=least, model=model)))
+            wanted = estimate(most, stated=stated, prompt=prompt, model=model)
+            self.asked.append(ask(self.world, wanted))
 
     async def end(self) -> None:
         """One that was served comes to its end, whole or not; one that was refused goes home."""

@@ -7,7 +7,7 @@ import pytest
 
 from junctor.chat import ChatRequest, Constraints, ModelCard, ModelForbidden, Price
 from junctor.gateway.keys import NANO, Caller
-from junctor.gateway.menu import TYPICAL_ANSWER_TOKENS, Menu
+from junctor.gateway.menu import LONG_ANSWER_TOKENS, TYPICAL_ANSWER_TOKENS, Menu
 
 
 def card(name: str, price: Price | None, **more: int) -> ModelCard:
@@ -86,30 +86,39 @@ def test_a_key_whose_models_have_left_the_pool_gets_none() -> None:
 def test_an_estimate_takes_the_dearest_that_may_answer() -> None:
     estimate = MENU.estimate("cheap", request("cheap", 1000), 100)
     assert (estimate.model, estimate.tokens) == ("cheap", 1100)
-    assert estimate.nano == estimate.least_nano == (100 * 1 + 1000 * 2) * NANO // 1_000_000
+    assert estimate.most_nano == (100 * 1 + 1000 * 2) * NANO // 1_000_000
+    assert (estimate.prompt_nano, estimate.stated_nano) == (100_000, 2_000_000)
     safe = MENU.estimate("safe", request("safe", 50), 100)
-    assert safe.nano == (100 * 10 + 50 * 20) * NANO // 1_000_000, "its fallback may answer"
-    assert MENU.estimate("auto", request(max_tokens=50), 100).nano == safe.nano
+    assert safe.most_nano == (100 * 10 + 50 * 20) * NANO // 1_000_000, "its fallback may answer"
+    assert MENU.estimate("auto", request(max_tokens=50), 100).most_nano == safe.most_nano
     never = MENU.estimate("auto", request(max_tokens=50, never=("dear",)), 100)
     only = MENU.estimate("auto", request(max_tokens=50, only=("cheap",)), 100)
-    assert never.nano == only.nano == (100 * 1 + 50 * 2) * NANO // 1_000_000
+    assert never.most_nano == only.most_nano == (100 * 1 + 50 * 2) * NANO // 1_000_000
 
 
 def test_no_model_writes_more_than_it_can() -> None:
-    assert MENU.estimate("dear", request("dear", 10**6), 0).nano == 100 * 20 * NANO // 1_000_000
+    assert MENU.estimate("dear", request("dear", 10**6), 0).most_nano == 100 * 20 * NANO // 1_000_000
 
 
-def test_an_answer_without_a_limit_is_a_guess() -> None:
-    """It is reserved, but no reason to refuse."""
+def test_an_answer_without_a_limit_may_be_long_but_need_not() -> None:
+    """A long one is reserved; none of it is a reason to refuse."""
     estimate = MENU.estimate("cheap", request("cheap"), 100)
-    assert estimate.least_nano == 100 * NANO // 1_000_000
-    assert estimate.nano == estimate.least_nano + TYPICAL_ANSWER_TOKENS * 2 * NANO // 1_000_000
+    assert estimate.stated_nano == estimate.least_nano == 0
+    assert estimate.most_nano == (100 + LONG_ANSWER_TOKENS * 2) * NANO // 1_000_000
+    assert estimate.tokens == 100 + TYPICAL_ANSWER_TOKENS
+
+
+def test_a_long_prompt_surely_costs_something() -> None:
+    """Half of what we count beyond the envelope of a small one; and the answer, where its limit is stated."""
+    assert MENU.estimate("cheap", request("cheap"), 10_100).least_nano == 5_000 * NANO // 1_000_000
+    stated = MENU.estimate("cheap", request("cheap", 1000), 10_100)
+    assert stated.least_nano == (5_000 + 1000 * 2) * NANO // 1_000_000
 
 
 def test_a_price_that_nobody_knows_counts_as_nothing() -> None:
     """As in the ledger."""
-    assert MENU.estimate("unknown", request("unknown", 1000), 100).nano == 0
+    assert MENU.estimate("unknown", request("unknown", 1000), 100).most_nano == 0
 
 
 def test_the_prompt_may_be_written_to_a_dearer_cache() -> None:
-    assert MENU.estimate("caching", request("caching", 1), 1000).nano == 12_500 * NANO // 1_000_000
+    assert MENU.estimate("caching", request("caching", 1), 1000).most_nano == 12_500 * NANO // 1_000_000

@@ -123,6 +123,7 @@ async def test_an_answer_that_takes_longer_than_the_grace_is_cancelled_and_may_s
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
+            await asyncio.sleep(0.5)  # a row is written
             await send({"type": "http.response.body", "body": b"bye"})
             raise
 

@@ -74,6 +74,17 @@ def test_under_overload_the_server_works_all_the_time_and_passes_stay_short(fact
     assert refused == pytest.approx(1 - 1 / factor, abs=0.1)
 
 
+def test_a_server_that_becomes_slower_lets_fewer_in() -> None:
+    sim = Sim()
+    sim.run(rate=3000, seconds=5)
+    before = sim.shedder.rate
+    sim.cost_s *= 4
+    worked, longest, _ = sim.run(rate=3000, seconds=20)
+    assert sim.shedder.rate < before / 2
+    assert worked > 0.9
+    assert longest < 0.1
+
+
 def test_when_the_load_drops_nobody_is_turned_away_any_more() -> None:
     sim = Sim()
     sim.run(rate=2000, seconds=10)

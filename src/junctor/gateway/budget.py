@@ -1,7 +1,8 @@
 """What one key has spent and reserved, of this day and of this month. Pure: the time comes in.
 
-    verdict  may so much be reserved? fits | wait (until others are settled) | never (in this period)
-    hold     reserve it
+    lacks    is there less left than a request needs? then it is refused
+    room     how much is neither spent nor reserved; who wants more waits for others to be settled
+    hold     reserve
     settle   give it back, and count what it came to
 
 Money is whole nano-dollars. What is reserved is held against the day and the month in which it was granted:
@@ -11,11 +12,9 @@ an answer that ends after midnight counts to the day before, as its row in the l
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from junctor.gateway.keys import NANO, Grant
-
-Verdict = Literal["fits", "wait", "never"]
 
 
 class Purse:
@@ -52,18 +51,18 @@ class Budget:
             if today.replace(day=1) > self.month.begins:
                 self.month = Purse(today.replace(day=1))
 
-    def verdict(self, grant: Grant, nano: int) -> Verdict:
-        """Whether so much may be reserved."""
-        waits = False
-        for purse, cap in self._caps(grant):
-            if purse.spent + nano > cap:
-                return "never"
-            waits = waits or purse.spent + purse.reserved + nano > cap
-        return "wait" if waits else "fits"
+    def lacks(self, grant: Grant, nano: int) -> bool:
+        """Whether less than so much is left unspent."""
+        return any(purse.spent + nano > cap for purse, cap in self._caps(grant))
 
     def room(self, grant: Grant) -> int:
         """How much is neither spent nor reserved."""
         return min((cap - purse.spent - purse.reserved for purse, cap in self._caps(grant)), default=0)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is reserved."""
+        return not self.day.reserved and not self.month.reserved
 
     def hold(self, nano: int) -> Hold:
         """Reserve so much."""

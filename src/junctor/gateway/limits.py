@@ -99,9 +99,14 @@ class Lease:
 class Account:
     """One key's rates, budget, and the line of requests that wait for others to be settled.
 
-    A reservation is our estimate of the cost, but at least the largest that a whole answer of this model has
-    lately cost this key. While there is no such history, one request goes alone and the others wait for what
-    it comes to: a burst on a fresh key cannot overspend on a wrong estimate.
+    Three rules keep a burst from overspending, and a budget from being refused while it lasts:
+
+    - A request is refused when less is left than it needs: what answers of this model have lately cost this
+      key at most, and what the request itself makes sure (the limit it states, a longer prompt than before).
+    - What is reserved is more cautious: our estimate with a long answer, but no less than it needs. Where
+      that does not fit beside what others have reserved, it waits; if nobody has, it takes what is there.
+    - While nothing is known of a model's cost, one request for it goes ahead, and the others wait for what it
+      comes to: our estimate may be wrong, and a hundred wrong ones add up.
     """
 
     def __init__(
@@ -118,7 +123,7 @@ class Account:
         self._tokens: Bucket | None = None
         self._budget: Budget | None = None
         self._loading: asyncio.Task[Budget] | None = None
-        self._recent: dict[str, Recent] = {}
+        self._history: dict[str, History] = {}
         self._in_flight = Counter[str]()
         "Requests that money is reserved for, by model."
         self._line: dict[asyncio.Future[Hold], Estimate] = {}
@@ -158,8 +163,10 @@ class Account:
             return
         Budget.settle(hold, nano)
         self._leave(estimate.model)
-        if whole or estimate.model in self._recent:
-            self._recent.setdefault(estimate.model, Recent()).note(nano, self._clock())
+        if whole or estimate.model in self._history:
+            self._history.setdefault(estimate.model, History()).note(
+                nano, estimate.prompt_nano, self._clock()
+            )
         self._advance()
 
     def render_headers(self) -> Iterator[tuple[str, str]]:
@@ -194,7 +201,7 @@ class Account:
 
     async def _hold(self, estimate: Estimate) -> Hold:
         budget = self._budget or await self._load()
-        if estimate.nano == 0:
+        if estimate.most_nano == 0:
             return self._enter(budget, estimate, 0)  # what costs nothing is never refused for money
         nano = self._afford(budget, estimate)
         if nano is not None and not self._line:
@@ -222,7 +229,7 @@ class Account:
         now = self._now()
         said = await self._load_spendings(now)
         for model, nano in said.dearest.items():
-            self._recent.setdefault(model, Recent()).note(nano, self._clock())
+            self._history.setdefault(model, History()).note(nano, 0, self._clock())
         self._budget = Budget(now, spent_today=said.today, spent_this_month=said.this_month)
         return self._budget
 
@@ -230,16 +237,17 @@ class Account:
         """How much to reserve; None: not yet. Raises `BudgetExhausted`."""
         now = self._now()
         budget.roll(now)
-        known = self._recent.get(estimate.model)
-        lately = known.most(self._clock()) if known else None
-        least = max(1, estimate.least_nano, lately or 0)
-        verdict = budget.verdict(self.caller, least)
-        if verdict == "never":
-            raise BudgetExhausted(budget.explain(self.caller, least, now))
-        if verdict == "wait" or (lately is None and self._in_flight[estimate.model]):
+        history = self._history.get(estimate.model)
+        known = history.needs(estimate, self._clock()) if history else None
+        needs = max(1, estimate.least_nano if known is None else known)
+        if budget.lacks(self.caller, needs):
+            raise BudgetExhausted(budget.explain(self.caller, needs, now))
+        if known is None and estimate.model in self._in_flight:
             return None
-        # A guess is no reason to refuse, nor to wait: it takes what is there.
-        return least if lately is not None else min(max(least, estimate.nano), budget.room(self.caller))
+        wanted, room = max(needs, estimate.most_nano), budget.room(self.caller)
+        if wanted <= room:
+            return wanted
+        return room if budget.is_idle else None
 
     def _enter(self, budget: Budget, estimate: Estimate, nano: int) -> Hold:
         self._in_flight[estimate.model] += 1
@@ -272,6 +280,29 @@ class Account:
                         return
                     place.set_result(self._enter(self._budget, estimate, nano))
             del self._line[place]
+
+
+class History:
+    """What whole answers of one model have lately cost one key."""
+
+    __slots__ = ("_costs", "_prompts")
+
+    def __init__(self) -> None:
+        self._costs = Recent()
+        self._prompts = Recent()
+
+    def note(self, nano: int, prompt_nano: int, now: float) -> None:
+        """One more: what it cost, and what we took its prompt for."""
+        self._costs.note(nano, now)
+        self._prompts.note(prompt_nano, now)
+
+    def needs(self, estimate: Estimate, now: float) -> int | None:
+        """What a request needs to be left of the budget; None when nothing is known of lately."""
+        cost, prompt = self._costs.most(now), self._prompts.most(now)
+        if cost is None:
+            return None
+        longer = max(0, estimate.prompt_nano - prompt) if prompt else 0
+        return max(cost + longer, estimate.stated_nano)
 
 
 class Recent:

@@ -10,21 +10,29 @@ from junctor.chat import ChatRequest, ModelCard, ModelForbidden
 from junctor.gateway.keys import NANO, Caller
 
 TYPICAL_ANSWER_TOKENS = 500
-"""Of a request that states no limit. Answers of 2024-2026 models to everyday prompts have some 200 to 700; it
-matters only until a key has a history, which counts then."""
+"For rates, of a request that states no limit: answers to everyday prompts have some 200 to 700."
+LONG_ANSWER_TOKENS = 4000
+"""For budgets, of a request that states no limit: few answers are longer. Too much costs nobody anything, it
+only lets fewer requests of one key go at the same time."""
+_ENVELOPE_TOKENS = 100
+"Of a small prompt, what our count (from its size as JSON) may take for tokens that are none."
 
 
-class Estimate(msgspec.Struct, frozen=True):
-    """What a request may come to, before it is answered."""
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request may come to, before it is answered. Money is in 1e-9 USD."""
 
     model: str
     "The name in the pool that it asks for."
     tokens: int
     "Read and written."
+    prompt_nano: int
+    "The prompt."
+    stated_nano: int
+    "The answer, where the request states a limit for it; else 0."
     least_nano: int
-    "What it surely may cost, 1e-9 USD: its prompt, and the answer where it states a limit."
-    nano: int
-    "With a typical answer where it states none. 0: nothing of it costs anything."
+    "What the prompt costs even if we count twice too much, and `stated_nano`."
+    most_nano: int
+    "The prompt, and a long answer where no limit is stated. 0: nothing of it costs anything."
 
 
 class Menu:
@@ -72,12 +80,15 @@ class Menu:
             if card.name not in limits.never and (not limits.only or card.name in limits.only)
         ]
         limit = request.max_tokens
-        answer_tokens = TYPICAL_ANSWER_TOKENS if limit is None else limit
+        stated = _dearest(cards, 0, limit or 0)
+        surely_read = max(0, prompt_tokens - _ENVELOPE_TOKENS) // 2
         return Estimate(
             model=name,
-            tokens=prompt_tokens + answer_tokens,
-            least_nano=_dearest(cards, prompt_tokens, limit or 0),
-            nano=_dearest(cards, prompt_tokens, answer_tokens),
+            tokens=prompt_tokens + (TYPICAL_ANSWER_TOKENS if limit is None else limit),
+            prompt_nano=_dearest(cards, prompt_tokens, 0),
+            stated_nano=stated,
+            least_nano=stated + _dearest(cards, surely_read, 0),
+            most_nano=_dearest(cards, prompt_tokens, LONG_ANSWER_TOKENS if limit is None else limit),
         )
 
 
