@@ -113,7 +113,7 @@ async def run(seconds: float, rate: float, reloads: int, folder: Path) -> bool:
     after = size_of(server.pid)
     server.terminate()
     lines = (await said).decode()
-    taken, refused = lines.count("in force: "), lines.count("is refused")
+    taken, refused = lines.count("in force: "), lines.count("is refused;")
     print(f"{sum(load.outcomes.values())} requests: {dict(load.outcomes)}, slowest {load.slowest_s:.2f} s")
     print(f"reloads: {taken} taken, {refused} refused")
     print(f"memory {before[0]:.1f} -> {after[0]:.1f} MB   open files {before[1]} -> {after[1]}")

@@ -36,7 +36,7 @@ from junctor.assemble import (
     policy_of,
     with_fallbacks,
 )
-from junctor.chat import Model, ModelCard
+from junctor.chat import JunctorError, Model, ModelCard
 from junctor.gateway import keys_api, models_api, openapi_api, responses_api
 from junctor.gateway.admit import Doorkeeper
 from junctor.gateway.chat import MODEL_IN_URL, ChatEndpoint, Desk
@@ -146,6 +146,7 @@ class Junctor:
         self.lasting.metrics.watch_store(
             lambda: database.failed, lambda: database.waiting, lambda: database.failing
         )
+        self.lasting.metrics.watch_pool(lambda: self._generation.resilience if self._generation else None)
         self.lasting.metrics.watch_config(lambda: self.config_refused, lambda: self.reloads)
 
     @property
@@ -202,12 +203,13 @@ class Junctor:
             try:
                 settings = read()
                 members = await choose_members(settings, self.lasting.environment)
-            except SettingsError as error:
+                new = build(settings, members, self.lasting, self._readiness, self._current)
+            except (SettingsError, JunctorError, OSError, ValueError) as error:
                 self.config_refused = True
-                problems = "; ".join(error.problems)
-                log.warning("%s is refused; what was in force stays so: %s", error.path, problems)
+                problems = "; ".join(str(error).splitlines())
+                log.warning("a new configuration is refused; what was in force stays so: %s", problems)
                 return False
-            await self._put_in_force(build(settings, members, self.lasting, self._readiness, self._current))
+            await self._put_in_force(new)
             self.config_refused = False
             self.reloads += 1
             log.info("new settings are in force: %d models, %d keys", len(members), len(settings.keys))

@@ -43,9 +43,12 @@ class ConfigWatch:
         self._asked = asyncio.Event()
         self._seen = self._look()
 
+    def heed_sighup(self) -> None:
+        """From now on SIGHUP asks for a reload, instead of ending the process."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked.set)
+
     async def run(self) -> None:
         """Watch until cancelled."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked.set)
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_s):

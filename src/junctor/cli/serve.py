@@ -78,6 +78,7 @@ async def _run(
 ) -> None:
     app = Junctor(settings, environment)
     watch = ConfigWatch(app, path, read_again)
+    watch.heed_sighup()
     try:
         await app.start()
         _greet(listener, settings, environment, is_open=app.is_open)
