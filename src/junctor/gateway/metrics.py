@@ -15,7 +15,9 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 
 from junctor.gateway.front import Front
+from junctor.gateway.pool_metrics import PoolCollector
 from junctor.pool.ledger import Receipt
+from junctor.pool.resilient import Resilience
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -173,6 +175,10 @@ class Metrics:
         lost.set_function(failed)
         queued = Gauge("junctor_rows_waiting", "Rows that wait to be written.", registry=self._registry)
         queued.set_function(waiting)
+
+    def watch_pool(self, current: Callable[[], Resilience | None]) -> None:
+        """Health and counts of the pool in force: read at each scrape."""
+        self._registry.register(PoolCollector(current))
 
     def watch_config(self, refused: Callable[[], float], reloads: Callable[[], float]) -> None:
         """Whether the newest configuration is in force: read at each scrape."""
