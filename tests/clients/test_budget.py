@@ -90,8 +90,14 @@ class Client:
         self._call("PATCH", f"/api/keys/{self.id}", limits)
 
     async def ask(self, model: str = "cent", text: str = "Hi", path: str = "", **more: Any) -> PlainReply:
-        url = f"{self.server.api}{path or '/chat/completions'}"
-        return await post(url, chat_body(model, text, **more), {"authorization": f"Bearer {self.key}"})
+        """One request; on a machine so busy that the server sheds load, another try."""
+        url, headers = (
+            f"{self.server.api}{path or '/chat/completions'}",
+            {"authorization": f"Bearer {self.key}"},
+        )
+        while (reply := await post(url, chat_body(model, text, **more), headers)).status == 503:
+            await asyncio.sleep(0.1)
+        return reply
 
     async def burst(self, **how: Any) -> Counter[int]:
         """So many at once: how many had which status."""
