@@ -341,7 +341,7 @@ class EngineDown(UpstreamError):
 
 
 class UpstreamUnavailable(UpstreamError):
-    """Nobody was asked: every model that could answer is set aside after failures, or we are at our own limit."""
+    """Nobody was asked: every model that could is set aside after failures, or we are at our own limit."""
 
     status = 503
     code = "upstream_unavailable"

@@ -83,5 +83,5 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     caller: str = ""
     "Id of the API key; empty when the server runs open."
     within_s: float | None = None
-    """Seconds the answer may take, counted from the call of `answer`; None: as long as the model allows itself.
-    What is left of a request's time when it has been tried elsewhere before."""
+    """Seconds the answer may take, counted from the call of `answer`; None: as long as the model allows
+    itself. What is left of a request's time when it has been tried elsewhere before."""
