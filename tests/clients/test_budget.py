@@ -214,13 +214,14 @@ async def test_a_reply_that_is_given_again_costs_nothing(server: Running) -> Non
 
 async def test_rates_are_held_and_said(server: Running) -> None:
     """On every reply of the key: served, refused, wrong."""
-    client = Client(server, requests_per_minute=3, tokens_per_minute=100_000)
+    client = Client(server, requests_per_minute=3, tokens_per_minute=6000)
     replies = [await client.ask(stream=number == 1) for number in range(4)]
     assert [reply.status for reply in replies] == [200, 200, 200, 429]
     assert [reply.headers["x-ratelimit-remaining-requests"] for reply in replies] == ["2", "1", "0", "0"]
     assert replies[0].headers["x-ratelimit-limit-requests"] == "3"
     assert re.fullmatch(r"\d+(\.\d+)?s", replies[0].headers["x-ratelimit-reset-requests"])
-    assert replies[0].headers["x-ratelimit-remaining-tokens"] == "98999", "settled to what was counted"
+    left = int(replies[0].headers["x-ratelimit-remaining-tokens"])
+    assert 4999 <= left < 5400, "settled to the 1001 that were counted, and not the 509 of the estimate"
     refused = replies[3]
     assert refused.code == "rate_limit_exceeded"
     assert 1 <= int(refused.headers["retry-after"]) <= 20
