@@ -231,7 +231,8 @@ def _junctor(place: Place, name: str, model: str, config: str) -> Server:
         "--port",
         str(place.port),
     ]
-    return Server(name, command, _commit(), model, variables=_variables(place))
+    version = _commit() if place.source is None else f"from {place.source}"
+    return Server(name, command, version, model, variables=_variables(place))
 
 
 def _commit() -> str:
