@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import os
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import openai
 import pytest
 
-from junctor.cli.reload import keep_settled
-from junctor.settings import parse_settings
+from junctor.cli.reload import SETTLE_S, ConfigWatch, keep_settled
+from junctor.settings import Settings, parse_settings
 from test_serve import ask, client_of, last_words, serving
 
 
@@ -128,21 +129,35 @@ def test_a_server_that_others_can_reach_does_not_give_up_its_last_key(tmp_path: 
     assert "no API key is configured" in said
 
 
-def test_a_reload_while_the_file_is_written_in_pieces_reads_it_once_it_rests(tmp_path: Path) -> None:
-    file = tmp_path / "junctor.toml"
-    file.write_text(config("Old."))
-    with serving(tmp_path) as (server, url):
-        text = config("New.")
-        with file.open("w") as draft:
-            for piece in (text[:40], text[40:60], text[60:]):
-                draft.write(piece)
-                draft.flush()
-                os.fsync(draft.fileno())
-                time.sleep(0.06)
-        until(answers(url, "New."))
-        server.terminate()
-        said = last_words(server)
-    assert "refused" not in said
+class Watched:
+    """In place of the application: notes what it would read."""
+
+    def __init__(self, path: Path) -> None:
+        self.settings = Settings()
+        self.path = path
+        self.read: list[str] = []
+
+    async def reload(self, read: Callable[[], str]) -> bool:
+        self.read.append(read())
+        return True
+
+
+@pytest.mark.anyio
+async def test_a_file_that_is_written_in_pieces_is_read_once_when_it_rests(tmp_path: Path) -> None:
+    app = Watched(tmp_path / "junctor.toml")
+    app.path.write_text("")
+    watch = ConfigWatch(cast(Any, app), app.path, cast(Any, app.path.read_text), poll_s=0.005)
+    watching = asyncio.create_task(watch.run())
+    text = ""
+    for piece in ("[server]\n", "grace_s ", "= 7\n"):
+        text += piece
+        app.path.write_text(text)
+        await asyncio.sleep(SETTLE_S / 2)
+    while not app.read:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(SETTLE_S)
+    watching.cancel()
+    assert app.read == [text]
 
 
 def test_sighup_before_anything_changed_is_harmless(tmp_path: Path) -> None:

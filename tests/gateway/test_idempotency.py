@@ -252,6 +252,18 @@ async def test_a_reply_that_the_database_could_not_take_is_given_from_memory_and
     assert kept.body == body
 
 
+async def test_a_reply_that_was_not_taken_is_offered_a_last_time_at_the_end(
+    database: Database, idempotency: Idempotency, tmp_path: Path
+) -> None:
+    await database.write("PRAGMA max_page_count = 1")
+    await answer(await claim(idempotency), bytes(200_000))
+    await database.write("PRAGMA max_page_count = 100000")
+    assert rows(tmp_path / "x.db") == 0
+    idempotency.stop()
+    await database.close()
+    assert rows(tmp_path / "x.db") == 1
+
+
 async def test_a_database_that_cannot_be_read_costs_the_promise_not_the_answer(tmp_path: Path) -> None:
     async with Database(tmp_path / "x.db") as database:
         idempotency = Idempotency(ReplyStore(database))
