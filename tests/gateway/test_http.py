@@ -8,6 +8,7 @@ import json
 import pytest
 
 from front_door import Caller, answer, echo, listening
+from junctor.gateway import http
 from junctor.gateway.receive import Receive, Scope, Send
 from junctor.gateway.shed import Shedder
 
@@ -94,6 +95,16 @@ async def test_what_could_be_read_twice_is_refused_and_nothing_after_it_is_read(
         assert await caller.read_end() in {b"", b"reset"}
         await door.settle()
         assert "/smuggled" not in paths
+
+
+async def test_a_refused_client_that_goes_on_for_ever_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "LINGER_S", 60.0)
+    async with listening() as door:
+        caller = await door.call()
+        await caller.ask(REFUSED["no host"])
+        with pytest.raises(ConnectionError):
+            for _ in range(100):
+                await caller.send(b"x" * 1_000_000)
 
 
 async def test_junk_in_a_body_that_comes_later_ends_the_request() -> None:
@@ -192,8 +203,11 @@ async def test_a_body_that_the_application_does_not_want_ends_the_connection() -
         assert await caller.read_end() == b""
 
 
-async def test_a_body_waits_for_an_application_that_does_not_read_it() -> None:
+async def test_a_body_waits_for_an_application_that_does_not_read_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """No more of it is held than a little."""
+    monkeypatch.setattr(http, "SLACK_S", 0.0)
     held: list[int] = []
     read_on = asyncio.Event()
 
@@ -206,15 +220,15 @@ async def test_a_body_waits_for_an_application_that_does_not_read_it() -> None:
             size, more = size + held[-1], message["more_body"]
         await answer(send, b"%d" % size)
 
-    async with listening(slow, body_timeout_s=0.1) as door:
+    async with listening(slow, body_timeout_s=1.0) as door:
         caller = await door.call()
         sending = asyncio.create_task(
-            caller.send(POST + b"Content-Length: 20000000\r\n\r\n" + b"x" * 20_000_000)
+            caller.send(POST + b"Content-Length: 4000000\r\n\r\n" + b"x" * 4_000_000)
         )
-        await asyncio.sleep(0.3)  # longer than the deadline: it is not the client who is slow
+        await asyncio.sleep(1.3)  # longer than the deadline: it is not the client who is slow
         read_on.set()
         await sending
-        assert (await caller.read()).body == b"20000000"
+        assert (await caller.read()).body == b"4000000"
         assert max(held) < 2_000_000
 
 
@@ -263,7 +277,8 @@ async def test_an_idle_connection_is_closed_without_a_word() -> None:
 
 
 @pytest.mark.parametrize("start", [POST + b"Content-Length: 100\r\n\r\n", CHUNKED + b"64\r\n"])
-async def test_slow_bodies_are_given_up(start: bytes) -> None:
+async def test_slow_bodies_are_given_up(start: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "SLACK_S", 0.0)
     async with listening(body_timeout_s=0.1) as door:
         caller = await door.call()
         reply = await caller.ask(start + b"x")

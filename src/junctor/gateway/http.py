@@ -34,7 +34,7 @@ from junctor.gateway.front import Front
 from junctor.gateway.head import Head, check_unfinished, guess_path
 from junctor.gateway.pipe import Pipe
 
-LINGER_S = 2.0
+LINGER_S = 5.0
 "How long a refused client may go on sending."
 READ_AHEAD = 64 * 1024
 "Bytes that may wait for the application, or for their turn."
