@@ -42,14 +42,16 @@ class Budget:
         today = now.astimezone(UTC).date()
         self.day = Purse(today, spent_today)
         self.month = Purse(today.replace(day=1), spent_this_month)
+        self._midnight = _midnight_after(today)
 
     def roll(self, now: datetime) -> None:
         """Begin a new day, and perhaps a month. A clock that is set back begins none."""
+        if now < self._midnight:
+            return
         today = now.astimezone(UTC).date()
-        if today > self.day.begins:
-            self.day = Purse(today)
-            if today.replace(day=1) > self.month.begins:
-                self.month = Purse(today.replace(day=1))
+        self.day, self._midnight = Purse(today), _midnight_after(today)
+        if today.replace(day=1) > self.month.begins:
+            self.month = Purse(today.replace(day=1))
 
     def lacks(self, grant: Grant, nano: int) -> bool:
         """Whether less than so much is left unspent."""
@@ -84,22 +86,21 @@ class Budget:
         is_day = purse is self.day
         what, since = ("day", "today") if is_day else ("month", "this month")
         spent = f"{_usd(purse.spent)} of the {_usd(cap)} that this API key may spend in a {what} (UTC)"
-        resets = self._next_day() if is_day else self._next_month()
+        next_month = (self.month.begins + timedelta(days=32)).replace(day=1)
+        resets = self._midnight if is_day else _midnight_after(next_month - timedelta(days=1))
         left = "" if purse.spent >= cap else f", and this request may cost {_usd(nano)}"
         return (
             f"{spent} are spent {since}{left}; the budget begins anew at {resets:%Y-%m-%d} 00:00 UTC, in "
-            f"{_in_words(datetime.combine(resets, time(), UTC) - now)}. Ask whoever runs this server for more"
+            f"{_in_words(resets - now)}. Ask whoever runs this server for more"
         )
 
     def _caps(self, grant: Grant) -> list[tuple[Purse, int]]:
         caps = ((self.day, grant.usd_nano_per_day), (self.month, grant.usd_nano_per_month))
         return [(purse, cap) for purse, cap in caps if cap is not None]
 
-    def _next_day(self) -> date:
-        return self.day.begins + timedelta(days=1)
 
-    def _next_month(self) -> date:
-        return (self.month.begins + timedelta(days=32)).replace(day=1)
+def _midnight_after(day: date) -> datetime:
+    return datetime.combine(day + timedelta(days=1), time(), UTC)
 
 
 def _usd(nano: int) -> str:

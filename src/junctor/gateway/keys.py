@@ -136,13 +136,14 @@ def _random(length: int) -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+"All numbers of two digits: three look-ups write a checksum."
+
+
 def _checksum(text: str) -> str:
-    number = zlib.crc32(text.encode("ascii"))
-    digits = ""
-    for _ in range(_CHECKSUM_LENGTH):
-        number, digit = divmod(number, len(_ALPHABET))
-        digits = _ALPHABET[digit] + digits
-    return digits
+    high, low = divmod(zlib.crc32(text.encode("ascii")), len(_PAIRS))
+    high, middle = divmod(high, len(_PAIRS))
+    return _PAIRS[high] + _PAIRS[middle] + _PAIRS[low]
 
 
 def parse_expiry(text: str) -> datetime:

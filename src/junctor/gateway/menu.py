@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,6 +16,8 @@ TYPICAL_ANSWER_TOKENS = 500
 LONG_ANSWER_TOKENS = 4000
 """For budgets, of a request that states no limit: few answers are longer. Too much costs nobody anything, it
 only lets fewer requests of one key go at the same time."""
+_NANO_PER_TOKEN = NANO / 1_000_000
+"At one USD for a million."
 _ENVELOPE_TOKENS = 100
 "Of a small prompt, what our count (from its size as JSON) may take for tokens that are none."
 
@@ -42,8 +46,8 @@ class Menu:
         self, named: Mapping[str, Sequence[ModelCard]], routed: Mapping[str, Sequence[ModelCard]]
     ) -> None:
         """`named`: for each model, it and its fallbacks; `routed`: for each router, those it chooses from."""
-        self._named = named
-        self._routed = routed
+        self._named = {name: [_rate_of(card) for card in cards] for name, cards in named.items()}
+        self._routed = {name: [_rate_of(card) for card in cards] for name, cards in routed.items()}
 
     def permit(self, caller: Caller, name: str, request: ChatRequest) -> ChatRequest:
         """The request as the caller's key allows it: a router chooses among the key's models alone.
@@ -57,7 +61,7 @@ class Menu:
                 f"this API key may not use the model `{name}`; it may use: {_listed(caller.models)}",
                 param="model",
             )
-        allowed = [card.name for card in self._routed[name] if card.name in caller.models]
+        allowed = [rate.model for rate in self._routed[name] if rate.model in caller.models]
         if not allowed and set(caller.models) == {name}:
             return request  # the router alone is allowed, and with it all that it chooses from
         wanted = request.constraints.only
@@ -74,36 +78,47 @@ class Menu:
     def estimate(self, name: str, request: ChatRequest, prompt_tokens: int) -> Estimate:
         """What a request may come to at the dearest model that may answer it."""
         limits = request.constraints
-        cards = self._named.get(name) or [
-            card
-            for card in self._routed.get(name, ())
-            if card.name not in limits.never and (not limits.only or card.name in limits.only)
+        rates = self._named.get(name) or [
+            rate
+            for rate in self._routed.get(name, ())
+            if rate.model not in limits.never and (not limits.only or rate.model in limits.only)
         ]
         limit = request.max_tokens
-        stated = _dearest(cards, 0, limit or 0)
         surely_read = max(0, prompt_tokens - _ENVELOPE_TOKENS) // 2
+        prompt = stated = least = most = 0.0
+        for rate in rates:
+            read = prompt_tokens * rate.input
+            said = min(limit or 0, rate.max_output) * rate.output
+            long = said if limit else min(LONG_ANSWER_TOKENS, rate.max_output) * rate.output
+            prompt, stated, most = max(prompt, read), max(stated, said), max(most, read + long)
+            least = max(least, surely_read * rate.input + said)
         return Estimate(
             model=name,
             tokens=prompt_tokens + (TYPICAL_ANSWER_TOKENS if limit is None else limit),
-            prompt_nano=_dearest(cards, prompt_tokens, 0),
-            stated_nano=stated,
-            least_nano=stated + _dearest(cards, surely_read, 0),
-            most_nano=_dearest(cards, prompt_tokens, LONG_ANSWER_TOKENS if limit is None else limit),
+            prompt_nano=round(prompt),
+            stated_nano=round(stated),
+            least_nano=round(least),
+            most_nano=round(most),
         )
 
 
-def _dearest(cards: Iterable[ModelCard], prompt_tokens: int, answer_tokens: int) -> int:
-    return max((_nano(card, prompt_tokens, answer_tokens) for card in cards), default=0)
+class _Rate(NamedTuple):
+    """What a model takes for a token, 1e-9 USD."""
+
+    model: str
+    input: float
+    "As if the prompt was written to the model's cache, where that is dearer."
+    output: float
+    max_output: float
 
 
-def _nano(card: ModelCard, prompt_tokens: int, answer_tokens: int) -> int:
-    """At the card's price; the prompt as if all of it were written to the cache, where that is dearer."""
+def _rate_of(card: ModelCard) -> _Rate:
+    most = inf if card.max_output is None else card.max_output
     if card.price is None:
-        return 0
-    tokens = answer_tokens if card.max_output is None else min(answer_tokens, card.max_output)
+        return _Rate(card.name, 0.0, 0.0, most)
     price = card.price
-    plain, cached = price.usd(prompt_tokens, tokens), price.usd(prompt_tokens, tokens, 0, prompt_tokens)
-    return round(max(plain, cached) * NANO)
+    read = max(price.input, price.cache_write or 0.0)
+    return _Rate(card.name, read * _NANO_PER_TOKEN, price.output * _NANO_PER_TOKEN, most)
 
 
 def _listed(names: Iterable[str]) -> str:
