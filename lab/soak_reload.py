@@ -5,7 +5,8 @@
 A real `junctor serve` with scripted models on loopback. Requests come at a fixed rate, whether earlier ones
 have been answered or not; every second one is streamed, every tenth takes 300 ms. The file is replaced again
 and again (models come and go, limits change), every tenth time by a bad one. Afterwards: no request failed,
-and the server's open files and memory are what they were.
+and the server's open files and memory are what they were. `503 overloaded` means that the machine was too
+busy for the rate, with or without reloads: give it a quieter one.
 """
 
 from __future__ import annotations
@@ -79,8 +80,11 @@ class Load:
         began = time.monotonic()
         try:
             reply = await post(f"{self._url}/chat/completions", chat_body(model, stream=number % 2 == 0))
+            if reply.status != 200:
+                self.outcomes[f"{reply.status} {reply.code}"] += 1
+                return
             whole = b"two" in reply.body if model == "slow" else b"turn" in reply.body
-            self.outcomes[str(reply.status) if whole else f"{reply.status}, not whole"] += 1
+            self.outcomes["200" if whole else "200, not whole"] += 1
         except (OSError, EOFError) as error:
             self.outcomes[type(error).__name__] += 1
         self.slowest_s = max(self.slowest_s, time.monotonic() - began)
