@@ -159,7 +159,7 @@ def fuzz(
     """At least so many cases along what `read_description` gave. Phases that enumerate run once."""
     tally = Tally()
     # Some have no parameters, and therefore few cases: the others make up for them.
-    per_operation = max(2, 2 * cases // sum(1 for _ in _operations(document)))
+    per_operation = max(2, 6 * cases // 5 // sum(1 for _ in _operations(document)))
     while tally.cases < cases:
         for event in _events(url, document, seed, per_operation, phases):
             if isinstance(event, events.ScenarioFinished):

@@ -29,7 +29,8 @@ def test_azures_paths_mean_ours(path: str, canonical: str, model: str) -> None:
 
 def test_each_path_has_its_own_envelope() -> None:
     error = BadRequest("mend it", param="model")
-    for path in ("/v1/chat/completions", "/v1/nothing", "/openai/deployments/x/chat/completions"):
+    azure = "/openai/deployments/x"
+    for path in ("/v1/chat/completions", "/v1/nothing", f"{azure}/chat/completions", f"{azure}/nothing"):
         kind, body = render_refusal(error, path, "req_1")
         assert kind == "application/json"
         assert set(json.loads(body)["error"]) == {"message", "type", "param", "code"}

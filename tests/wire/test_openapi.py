@@ -23,8 +23,8 @@ from junctor.wire.openapi_operations import OPERATIONS
 
 CHAT = "/v1/chat/completions"
 NEVER_ANSWERED = {
-    "route_not_found": "there is no such path",
-    "method_not_allowed": "there is no such method",
+    "route_not_found": "it is no route's own; see WITH_PARAMETER",
+    "method_not_allowed": "the document has no such method",
 }
 
 
@@ -64,6 +64,13 @@ def test_a_status_names_every_error_that_has_it() -> None:
     assert "`upstream_refused`" in responses["4XX"]["description"], "it keeps the upstream's own status"
     for error in all_errors(UpstreamError):
         assert any(f"`{error.code}`" in reply["description"] for reply in responses.values()), error
+
+
+def test_a_parameter_of_the_path_may_lead_elsewhere() -> None:
+    """What is not encoded in it, such as a `?`, ends the path."""
+    paths = document(served("GET", "/v1/models"), served("GET", "/v1/models/{name}"))["paths"]
+    assert "404" not in paths["/v1/models"]["get"]["responses"]
+    assert "`route_not_found`" in paths["/v1/models/{name}"]["get"]["responses"]["404"]["description"]
 
 
 def test_only_patience_has_retry_headers() -> None:

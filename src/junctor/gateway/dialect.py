@@ -142,6 +142,6 @@ def render_refusal(error: JunctorError, path: str, request_id: str) -> tuple[str
     for dialect in DIALECTS.values():
         if path == dialect.path or path.startswith(f"{dialect.path}/"):
             return "application/json", dialect.render_error(error, request_id)
-    if path.startswith("/v1/"):
+    if path.startswith(("/v1/", "/openai/")):
         return "application/json", render_error(error)
     return "application/problem+json", render_problem(error)[1]

@@ -45,6 +45,8 @@ ANY_ROUTE = (
 )
 "Codes of the errors that can meet a request wherever it goes."
 WITH_KEY = ("invalid_api_key",)
+WITH_PARAMETER = ("route_not_found",)
+"A parameter of the path that is not encoded, such as one with a `?`, leads elsewhere."
 WITH_MODELS = (
     *("model_not_found", "model_not_allowed", "no_model_fits", "context_length_exceeded"),
     *("unsupported_by_model", "idempotency_pending", "idempotency_mismatch"),
@@ -222,6 +224,8 @@ def _responses(route: Served, operation: Operation, errors: dict[str, type[Junct
             "content": {kind: {"schema": schema} for kind, schema in content.items()},
         }
     codes = dict.fromkeys(codes_of(operation, needs_key=route.needs_key))
+    if _PARAMETER.search(route.path):
+        codes |= dict.fromkeys(WITH_PARAMETER)
     for error in (errors[code] for code in codes if code in errors):
         reply = replies.setdefault(_status_of(error), {"description": "", "headers": {}, "content": {}})
         said = f"`{error.code}`: {(error.__doc__ or '').splitlines()[0]}"
