@@ -81,7 +81,7 @@ def test_what_is_described_answers(server: Running, document: dict[str, Any]) ->
         status, body = ask(
             server.url + path.replace("{model}", "small").replace("{", "").replace("}", ""), method
         )
-        assert "route_not_found" not in body, path
+        assert status == 200 or "route_not_found" not in body, path
         assert status != 405, path
         assert str(status) in document["paths"][path][method.lower()]["responses"], (path, status, body)
 
