@@ -133,9 +133,13 @@ class Shedder:
 
 
 class LagMeter:
-    """Measures how long one pass of the event loop takes: each while it sheds, else now and then."""
+    """Measures how long one pass of the event loop takes: each while it sheds, else now and then.
 
-    def __init__(self, shedder: Shedder, clock: Callable[[], float] = time.perf_counter) -> None:
+    In processor time of the loop's thread: a neighbour that takes the core from us makes every pass long on the
+    wall, also of a server with nothing to do; turning callers away would not help that.
+    """
+
+    def __init__(self, shedder: Shedder, clock: Callable[[], float] = time.thread_time) -> None:
         self._shedder = shedder
         self._clock = clock
         self._timer: asyncio.TimerHandle | None = None
