@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec import Raw
 
-from junctor.assemble import Builder, choose_members, choose_models, find_mistakes
-from junctor.chat import ModelCard
+from junctor.assemble import (
+    Builder,
+    caller_key,
+    choose_members,
+    choose_models,
+    doorkeeper_of,
+    find_mistakes,
+    menu_of,
+    pepper_of,
+)
+from junctor.chat import ChatRequest, ModelCard
+from junctor.gateway.admit import CallerKey, NoRing
 from junctor.pool.embeddings import EmbeddingsUpstream, ScriptedEmbeddings
 from junctor.pool.responses_upstream import OpenAIResponsesUpstream
 from junctor.pool.scripted import ScriptedModel
@@ -159,3 +171,84 @@ def test_who_makes_no_embeddings_is_a_mistake_of_the_settings(lines: str, words:
     text = f'[[models]]\nname = "v"\nkind = "embeddings"\n{lines}'
     mistakes = list(find_mistakes(settings(text), environment(tmp_path, ANTHROPIC_API_KEY="sk-x")))
     assert any(words in mistake for mistake in mistakes)
+
+
+KEY = '[[keys]]\nname = "ann"\nsha256 = "' + "ab" * 32 + '"\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("requests_per_minute = 0", "`requests_per_minute` must lie between"),
+        ("tokens_per_minute = -1", "`tokens_per_minute` must lie between"),
+        ("usd_per_day = 0", "`usd_per_day` must be more than 0"),
+        ("usd_per_month = inf", "`usd_per_month` must be more than 0"),
+        ("usd_per_month = nan", "`usd_per_month` must be more than 0"),
+        ('expires = "soon"', "must be a day such as"),
+        ('models = [""]', "`models` must be names of models"),
+    ],
+)
+async def test_a_limit_of_a_key_that_makes_no_sense_is_named(tmp_path: Path, line: str, said: str) -> None:
+    (mistake,) = find_mistakes(settings(KEY + line), environment(tmp_path))
+    assert mistake.startswith("keys[0] (ann): ")
+    assert said in mistake
+
+
+def test_a_key_of_the_file_has_the_limits_that_it_says() -> None:
+    text = KEY + (
+        'admin = true\nmodels = ["a"]\nrequests_per_minute = 1\ntokens_per_minute = 2\n'
+        'usd_per_day = 0.5\nusd_per_month = 3\nexpires = "2027-01-31"\n'
+    )
+    key = caller_key(settings(text).keys[0])
+    assert key == CallerKey(
+        name="ann",
+        sha256="ab" * 32,
+        is_admin=True,
+        models=("a",),
+        requests_per_minute=1,
+        tokens_per_minute=2,
+        usd_nano_per_day=500_000_000,
+        usd_nano_per_month=3_000_000_000,
+        expires_at=datetime(2027, 2, 1, tzinfo=UTC),
+    )
+    assert caller_key(settings(KEY).keys[0]) == CallerKey(name="ann", sha256="ab" * 32)
+
+
+def test_a_door_beyond_loopback_is_never_open() -> None:
+    assert doorkeeper_of(settings(""), NoRing()).is_open
+    assert not doorkeeper_of(settings('[server]\nhost = "0.0.0.0"'), NoRing()).is_open
+    assert not doorkeeper_of(settings(KEY), NoRing()).is_open
+
+
+async def test_fallbacks_and_the_router_may_answer_and_embeddings_are_not_routed(tmp_path: Path) -> None:
+    """So an estimate takes the dearest of those who may."""
+    text = """
+    [[models]]
+    name = "cheap"
+    provider = "scripted"
+    script = [{ text = "Hi" }]
+    price = { input = 1, output = 1 }
+    fallbacks = ["dear"]
+    [[models]]
+    name = "dear"
+    provider = "scripted"
+    script = [{ text = "Hi" }]
+    price = { input = 2, output = 2 }
+    [[models]]
+    name = "vectors"
+    provider = "scripted"
+    kind = "embeddings"
+    price = { input = 9, output = 9 }
+    """
+    members = await choose_members(settings(text), environment(tmp_path))
+    menu = menu_of(members, ModelCard(name="auto"))
+    asked = ChatRequest(model="cheap", messages=Raw(b"[]"), max_tokens=1)
+    nano = {name: menu.estimate(name, asked, 9).most_nano for name in ("cheap", "dear", "auto", "vectors")}
+    assert nano == {"cheap": 20_000, "dear": 20_000, "auto": 20_000, "vectors": 90_000}
+
+
+def test_the_pepper_lies_in_the_data_directory_or_in_the_environment(tmp_path: Path) -> None:
+    given = "x" * 40
+    assert pepper_of(environment(tmp_path, JUNCTOR_PEPPER=given)).make() == given.encode()
+    assert not (tmp_path / "pepper").exists()
+    assert (tmp_path / "pepper").write_bytes(pepper_of(environment(tmp_path)).make()) == 32

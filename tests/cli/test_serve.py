@@ -167,6 +167,25 @@ def test_without_keys_it_does_not_listen_to_other_machines(tmp_path: Path, host:
     assert "junctor keys create" in refused(tmp_path, "--host", host)
 
 
+def test_with_keys_of_the_database_it_does_and_is_not_open(tmp_path: Path) -> None:
+    (tmp_path / "junctor.toml").write_text(CONFIG)
+    env = {
+        "PATH": read_environment().variables["PATH"],
+        "HOME": str(tmp_path),
+        "JUNCTOR_DATA_DIR": str(tmp_path / "data"),
+    }
+    command = [sys.executable, "-m", "junctor", "keys", "create", "ann"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    with serving(tmp_path, "--host", "0.0.0.0") as (server, url):
+        url = url.replace("0.0.0.0", "127.0.0.1")
+        with openai.OpenAI(base_url=f"{url}/v1", api_key=done.stdout.strip(), max_retries=0) as client:
+            assert client.models.list().data
+        with client_of(url) as client, pytest.raises(openai.AuthenticationError):
+            client.models.list()
+        server.terminate()
+        assert "without API keys" not in last_words(server)
+
+
 def test_a_wrong_configuration_is_explained(tmp_path: Path) -> None:
     (tmp_path / "junctor.toml").write_text("[server]\nprot = 1")
     assert "did you mean `port`?" in refused(tmp_path)
