@@ -26,6 +26,9 @@ from junctor.chat import Overloaded
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 "Whoever looks after an overloaded server must be able to see it."
 LAG_BEGIN_S = 0.025
+OWN_BEGIN_S = 0.010
+"""Processor time of ours in such a pass. With less of it a neighbour has our core: passes are long for a server
+with nothing to do, too, and turning callers away would not help."""
 INTERVAL_S = 0.25
 LAG_LOW_S = 0.006
 LAG_HIGH_S = 0.012
@@ -79,15 +82,15 @@ class Shedder:
         self.in_flight -= 1
         self._released += 1
 
-    def note(self, pass_s: float) -> None:
-        """A pass of the event loop that ends now took so long."""
+    def note(self, pass_s: float, own_s: float | None = None) -> None:
+        """A pass of the event loop that ends now took so long, and `own_s` of it was ours (None: all)."""
         self.lag_s = pass_s
         now = self._clock()
         if self.shedding:
             self._passes.append(pass_s)
             if now - self._adjusted_at >= ADJUST_S:
                 self._adjust(now)
-        elif pass_s < LAG_BEGIN_S:
+        elif pass_s < LAG_BEGIN_S or (own_s is not None and own_s < OWN_BEGIN_S):
             self._slow_since = None
         elif self._slow_since is None:
             self._slow_since, self._released_before = now - pass_s, self._released
@@ -133,15 +136,18 @@ class Shedder:
 
 
 class LagMeter:
-    """Measures how long one pass of the event loop takes: each while it sheds, else now and then.
+    """Measures how long one pass of the event loop takes: each while it sheds, else now and then."""
 
-    In processor time of the loop's thread: a neighbour that takes the core from us makes every pass long on the
-    wall, also of a server with nothing to do; turning callers away would not help that.
-    """
-
-    def __init__(self, shedder: Shedder, clock: Callable[[], float] = time.thread_time) -> None:
+    def __init__(
+        self,
+        shedder: Shedder,
+        clock: Callable[[], float] = time.perf_counter,
+        own_clock: Callable[[], float] = time.thread_time,
+    ) -> None:
+        """`own_clock`: processor time of the loop's thread, seconds."""
         self._shedder = shedder
         self._clock = clock
+        self._own_clock = own_clock
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -159,11 +165,11 @@ class LagMeter:
         loop.call_soon(self._mark, loop)
 
     def _mark(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.call_soon(self._end, loop, self._clock())
+        loop.call_soon(self._end, loop, self._clock(), self._own_clock())
 
-    def _end(self, loop: asyncio.AbstractEventLoop, began: float) -> None:
+    def _end(self, loop: asyncio.AbstractEventLoop, began: float, own_began: float) -> None:
         pass_s = self._clock() - began
-        self._shedder.note(pass_s)
+        self._shedder.note(pass_s, self._own_clock() - own_began)
         if self._timer is None:
             return
         if self._shedder.shedding and pass_s > PERIOD_S / 10:
