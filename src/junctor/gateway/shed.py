@@ -27,8 +27,8 @@ PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 "Whoever looks after an overloaded server must be able to see it."
 LAG_BEGIN_S = 0.025
 OWN_BEGIN_S = 0.010
-"""Processor time of ours in such a pass. With less of it a neighbour has our core: passes are long for a server
-with nothing to do, too, and turning callers away would not help."""
+"""Processor time of ours in such a pass. With less of it a neighbour has our core: then passes are long for a
+server with nothing to do, too, and turning callers away would not help."""
 INTERVAL_S = 0.25
 LAG_LOW_S = 0.006
 LAG_HIGH_S = 0.012
