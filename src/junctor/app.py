@@ -147,7 +147,6 @@ class Junctor:
             lambda: database.failed, lambda: database.waiting, lambda: database.failing
         )
         self.lasting.metrics.watch_pool(lambda: self._generation.resilience if self._generation else None)
-        self.lasting.metrics.watch_pool(lambda: self._generation.resilience if self._generation else None)
         self.lasting.metrics.watch_config(lambda: self.config_refused, lambda: self.reloads)
 
     @property
