@@ -95,3 +95,9 @@ def test_a_duration_is_never_said_too_short(seconds: float) -> None:
         assert found
         parsed = 60 * int(found[1] or 0) + float(found[2])
     assert seconds - 1e-6 * max(1, seconds) <= parsed <= seconds + 1.001
+
+
+@pytest.mark.parametrize("per_minute", [1, 60, 10**6, 10**12])
+def test_no_more_is_left_than_the_limit(per_minute: int) -> None:
+    """The slack for rounding must not show."""
+    assert Bucket(per_minute).left(0.0) == per_minute

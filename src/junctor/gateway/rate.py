@@ -33,7 +33,8 @@ class Bucket:
 
     def left(self, now: float) -> int:
         """How much fits now, in whole ones."""
-        return max(0, int(self.per_minute * (1 + _SLACK) - self._level_at(now)))
+        left = int(self.per_minute * (1 + _SLACK) - self._level_at(now))
+        return max(0, min(left, self.per_minute))
 
     def empty_after_s(self, now: float) -> float:
         """Seconds until all of it fits."""
