@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from junctor.chat import BudgetExhausted, JunctorError, RateLimited
 from junctor.gateway.keys import NANO, Grant, make_caller
-from junctor.gateway.limits import LATELY_S, Account, Lease, Limits, Recent, Spendings
+from junctor.gateway.limits import LATELY_S, MOST_WAITING, Account, Lease, Limits, Recent, Spendings
 from junctor.gateway.menu import Estimate
 from junctor.pool.ledger import Receipt
 from junctor.store.failure import StoreFailed
@@ -131,6 +131,35 @@ async def test_each_model_has_a_history_of_its_own() -> None:
     for task in large:
         task.cancel()
     await asyncio.gather(*large, return_exceptions=True)
+
+
+async def test_who_waits_to_know_what_a_model_costs_lets_others_pass() -> None:
+    """A long first answer of one model does not hold up the key's other models."""
+    world = World(usd_nano_per_day=NANO)
+    await world.learn(model="small")
+    ahead = await ask(world, estimate(model="large"))
+    waiting = [ask(world, estimate(model="large")) for _ in range(3)]
+    await settle_soon()
+    (await ask(world, estimate(model="small"))).settle(receipt(CENT), whole=True)
+    assert not any(task.done() for task in waiting)
+    ahead.settle(receipt(CENT), whole=True)
+    for task in waiting:
+        (await task).settle(receipt(CENT), whole=True)
+    assert world.account.reserved_nano == 0
+
+
+async def test_the_line_of_one_key_does_not_fill_the_server() -> None:
+    world = World(usd_nano_per_day=NANO)
+    ahead = await ask(world)
+    waiting = [ask(world) for _ in range(MOST_WAITING)]
+    await settle_soon()
+    with pytest.raises(RateLimited, match="wait already") as caught:
+        await ask(world)
+    assert caught.value.retry_after_s == 1.0
+    ahead.settle(receipt(CENT // 100), whole=True)
+    for task in waiting:
+        (await task).settle(receipt(0), whole=True)
+    assert world.account.reserved_nano == 0
 
 
 async def test_one_ahead_that_fails_sends_the_next_one_ahead() -> None:

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Literal
 
 import msgspec
 
@@ -29,6 +30,8 @@ from junctor.pool.ledger_store import parse_usd
 
 LATELY_S = 600.0
 "A cost counts as of lately for this long, and for at most twice as long."
+MOST_WAITING = 1000
+"Requests of one key in line; more of them would take the server's places from other keys."
 
 
 class Spendings(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +43,7 @@ class Spendings(msgspec.Struct, frozen=True, kw_only=True):
     "The largest cost of a whole answer of lately, by the model that was asked for."
 
 
+_WaitFor = Literal["money", "knowledge"]
 LoadSpendings = Callable[[str, datetime], Awaitable[Spendings]]
 "Takes a key's id and the time. Raises `StoreFailed`."
 
@@ -204,10 +208,17 @@ class Account:
         if estimate.most_nano == 0:
             return self._enter(budget, estimate, 0)  # what costs nothing is never refused for money
         nano = self._afford(budget, estimate)
-        if nano is not None and not self._line:
+        if isinstance(nano, int) and not self._line:
             return self._enter(budget, estimate, nano)
+        if len(self._line) >= MOST_WAITING:
+            raise RateLimited(
+                f"{MOST_WAITING} requests of this API key wait already for its budget to be settled; try again in "
+                "a second",
+                retry_after_s=1.0,
+            )
         place: asyncio.Future[Hold] = asyncio.get_running_loop().create_future()
         self._line[place] = estimate
+        self._advance()
         try:
             return await place
         except asyncio.CancelledError:
@@ -233,8 +244,8 @@ class Account:
         self._budget = Budget(now, spent_today=said.today, spent_this_month=said.this_month)
         return self._budget
 
-    def _afford(self, budget: Budget, estimate: Estimate) -> int | None:
-        """How much to reserve; None: not yet. Raises `BudgetExhausted`."""
+    def _afford(self, budget: Budget, estimate: Estimate) -> int | _WaitFor:
+        """How much to reserve, or what to wait for. Raises `BudgetExhausted`."""
         now = self._now()
         budget.roll(now)
         history = self._history.get(estimate.model)
@@ -243,11 +254,11 @@ class Account:
         if budget.lacks(self.caller, needs):
             raise BudgetExhausted(budget.explain(self.caller, needs, now))
         if known is None and estimate.model in self._in_flight:
-            return None
+            return "knowledge"
         wanted, room = max(needs, estimate.most_nano), budget.room(self.caller)
         if wanted <= room:
             return wanted
-        return room if budget.is_idle else None
+        return room if budget.is_idle else "money"
 
     def _enter(self, budget: Budget, estimate: Estimate, nano: int) -> Hold:
         self._in_flight[estimate.model] += 1
@@ -267,17 +278,24 @@ class Account:
         self._advance()
 
     def _advance(self) -> None:
-        """Serve the line as far as it goes."""
-        while self._line and self._budget is not None:
-            place, estimate = next(iter(self._line.items()))
+        """Serve the line as far as it goes; who waits to know a model's cost lets those for others pass."""
+        if not self._line or self._budget is None:
+            return
+        unknown = set[str]()
+        for place, estimate in [*self._line.items()]:
+            if estimate.model in unknown:
+                continue
             if not place.done():
                 try:
                     nano = self._afford(self._budget, estimate)
                 except BudgetExhausted as error:
                     place.set_exception(error)
                 else:
-                    if nano is None:
+                    if nano == "money":
                         return
+                    if nano == "knowledge":
+                        unknown.add(estimate.model)
+                        continue
                     place.set_result(self._enter(self._budget, estimate, nano))
             del self._line[place]
 
