@@ -212,8 +212,7 @@ class Account:
             return self._enter(budget, estimate, nano)
         if len(self._line) >= MOST_WAITING:
             raise RateLimited(
-                f"{MOST_WAITING} requests of this API key wait already for its budget to be settled; try again in "
-                "a second",
+                f"{MOST_WAITING} requests of this API key wait already for its budget; try again in a second",
                 retry_after_s=1.0,
             )
         place: asyncio.Future[Hold] = asyncio.get_running_loop().create_future()
