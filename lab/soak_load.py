@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,21 +68,44 @@ class Junctor:
     key: str
     process: subprocess.Popen[bytes]
     folder: Path
+    upstream_pid: int
 
-    async def sample(self) -> dict[str, float]:
-        """Memory in MB, open files, tasks and threads."""
+    async def sample(self, lines: int = 0) -> dict[str, float]:
+        """Memory in MB, open files and sockets, tasks and threads; `lines`: connections of the load.
+
+        `sockets_beyond` are those that neither the load nor the upstream has the other end of.
+        """
         told = self.folder / "tasks"
         told.unlink(missing_ok=True)
         self.process.send_signal(signal.SIGUSR1)
-        rss, files = rss_mb(self.process.pid), len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        rss, (sockets, files) = rss_mb(self.process.pid), open_files(self.process.pid)
+        beyond = sockets - lines - open_files(self.upstream_pid)[0]
         threads = len(os.listdir(f"/proc/{self.process.pid}/task"))
         while not told.exists() or not told.read_text():
             await asyncio.sleep(0.01)
-        return {"rss_mb": rss, "files": files, "tasks": int(told.read_text()), "threads": threads}
+        tasks = int(told.read_text())
+        return {
+            "rss_mb": round(rss, 2),
+            "files": files,
+            "sockets": sockets,
+            "sockets_beyond": beyond,
+            "tasks": tasks,
+            "threads": threads,
+        }
+
+
+def open_files(pid: int) -> tuple[int, int]:
+    """Sockets, and all others."""
+    names = list[str]()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            names.append(os.readlink(path))
+    sockets = sum(name.startswith("socket:") for name in names)
+    return sockets, len(names) - sockets
 
 
 @asynccontextmanager
-async def junctor(upstream_port: int) -> AsyncIterator[Junctor]:
+async def junctor(upstream_port: int, upstream_pid: int) -> AsyncIterator[Junctor]:
     """The server of the benchmark with everything on."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -95,7 +118,7 @@ async def junctor(upstream_port: int) -> AsyncIterator[Junctor]:
         while b"serves" not in (folder / "log").read_bytes():
             assert process.poll() is None, (folder / "log").read_text()
             await asyncio.sleep(0.05)
-        yield Junctor(port, server.headers["authorization"], process, folder)
+        yield Junctor(port, server.headers["authorization"], process, folder, upstream_pid)
         process.terminate()
         assert await asyncio.to_thread(process.wait) == 0, (folder / "log").read_text()
 
@@ -140,7 +163,7 @@ async def soak(server: Junctor, seconds: float) -> dict[str, Any]:
     while not offering.done():
         await asyncio.wait([offering], timeout=EVERY_S)
         if not offering.done():
-            series.append({"s": round(time.monotonic() - began)} | await server.sample())
+            series.append({"s": round(time.monotonic() - began)} | await server.sample(load.lines))
             print(f"  {json.dumps(series[-1])}", file=sys.stderr, flush=True)
     await offering
     load.close()
@@ -162,15 +185,17 @@ def judge(series: list[dict[str, float]], seconds: float) -> dict[str, Any]:
         "first_minute": first,
         "last_minute": last,
         "grew": round(last["rss_mb"] / first["rss_mb"] - 1, 4),
-        "flat": all(abs(last[name] - first[name]) <= FLAT for name in ("files", "tasks", "threads")),
+        "flat": all(
+            abs(last[name] - first[name]) <= FLAT for name in ("files", "sockets_beyond", "tasks", "threads")
+        ),
     }
 
 
-async def run(phases: list[str], asked: argparse.Namespace, upstream_port: int) -> dict[str, Any]:
+async def run(phases: list[str], asked: argparse.Namespace, upstream_at: tuple[int, int]) -> dict[str, Any]:
     """Each phase with a server of its own."""
     found = dict[str, Any]()
     for phase in phases:
-        async with junctor(upstream_port) as server:
+        async with junctor(*upstream_at) as server:
             match phase:
                 case "rate":
                     found[phase] = await rate(server, asked.seconds)
@@ -209,8 +234,8 @@ def main() -> None:
     phases = asked.phases.split(",")
     if not set(phases) <= set(PHASES):
         parser.error(f"--phases: of {','.join(PHASES)}")
-    with upstream() as port:
-        found = uvloop.run(run(phases, asked, port))
+    with upstream() as at:
+        found = uvloop.run(run(phases, asked, at))
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=2) + "\n")
     sys.exit(not all(row["passed"] for row in found.values()))

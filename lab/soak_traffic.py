@@ -26,6 +26,8 @@ WAIT_S = 0.05
 HALF_S = 0.002
 "Between the halves of a chunk; less than any pause."
 PATIENCE_S = 30.0
+IDLE_S = 10.0
+"Connections of the load that idle so long are closed; the server would after 75 s."
 NOTE = re.compile(rb"waited=([\d.]+);")
 COMMENT = re.compile(rb"(?m)^:.*\n\n")
 RECEIPT = re.compile(rb"(?m)^: junctor \{")
@@ -112,8 +114,8 @@ async def _serve_upstream(listener: socket.socket) -> None:
 
 
 @contextmanager
-def upstream() -> Iterator[int]:
-    """The upstream as a process of its own, and its port."""
+def upstream() -> Iterator[tuple[int, int]]:
+    """The upstream as a process of its own: its port, its process id."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     child = multiprocessing.get_context("fork").Process(
         target=lambda: uvloop.run(_serve_upstream(listener)), daemon=True
@@ -122,7 +124,8 @@ def upstream() -> Iterator[int]:
     port = listener.getsockname()[1]
     listener.close()
     try:
-        yield port
+        assert child.pid
+        yield port, child.pid
     finally:
         child.kill()
         child.join()
@@ -178,6 +181,7 @@ class Line(asyncio.Protocol):
     def __init__(self, lost: Callable[[Line], None]) -> None:
         self._lost = lost
         self._waiting: asyncio.Future[Reply] | None = None
+        self.idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: Any = transport
@@ -247,6 +251,7 @@ class Load:
     "How late requests went out: the load's own fault."
     answered: int = 0
     lines: int = 0
+    "Open connections."
     most_at_once: int = 0
     _free: deque[Line] = field(default_factory=deque)
     _asking: set[asyncio.Task[None]] = field(default_factory=set)
@@ -267,13 +272,13 @@ class Load:
     async def _ask(self, ask: Ask) -> None:
         try:
             async with asyncio.timeout(PATIENCE_S + ask.chunks * ask.pause_ms / 1e3):
-                line = self._free.popleft() if self._free else await self._connect()
+                line = self._free.pop() if self._free else await self._connect()
                 reply = await line.ask(ask.render(self.port, self.key))
             waited = reply.waited_s(ask)
         except (OSError, ValueError, LookupError, TimeoutError) as error:
             self.errors[f"{type(error).__name__}: {error}"] += 1
             return
-        self._free.append(line)
+        self._keep(line)
         self.answered += 1
         if ask.chunks:
             self.first_s.append(reply.first_s - waited)
@@ -285,7 +290,16 @@ class Load:
         loop = asyncio.get_running_loop()
         return (await loop.create_connection(lambda: Line(self._drop), "127.0.0.1", self.port))[1]
 
+    def _keep(self, line: Line) -> None:
+        """The newest is taken first; what a burst needed is closed when it has idled."""
+        now = time.perf_counter()
+        line.idle_since = now
+        self._free.append(line)
+        while now - self._free[0].idle_since > IDLE_S:
+            self._free.popleft().transport.close()
+
     def _drop(self, line: Line) -> None:
+        self.lines -= 1
         if line in self._free:
             self._free.remove(line)
 
@@ -297,7 +311,6 @@ class Load:
         return {
             "answered": self.answered,
             "errors": dict(self.errors),
-            "connections": self.lines,
             "most_at_once": self.most_at_once,
             **quantiles("added_ms", self.added_s),
             **quantiles("first_chunk_added_ms", self.first_s),
