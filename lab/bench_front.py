@@ -1,10 +1,10 @@
-"""What reading HTTP costs: our front, uvicorn's protocol, and the floor, for an application that does nothing.
+"""What reading HTTP costs: our front, uvicorn's protocol, and the floor, for applications that do nothing.
 
     .venv/bin/python lab/bench_front.py [--rounds 5] [--seconds 3] [--connections 16]
 
 Each server is a child process on one core; `wrk` (Debian's package) asks from another, over kept connections,
-in turns: a POST of 1 KB with 12 headers, answered with 1 KB. Figures are microseconds of the server's processor
-time a request, from /proc schedstat: system calls included, the load generator not.
+in turns: a POST of 1 KB with 12 headers, answered with 1 KB. Figures are microseconds of the server's
+processor time a request, from /proc schedstat: system calls included, the load generator not.
 """
 
 from __future__ import annotations
