@@ -124,13 +124,13 @@ def _refuse_foreign(headers: Mapping[str, str]) -> None:
     origin = headers.get("origin")
     if origin is not None and not is_loopback(_host_of(origin)):
         raise BadRequest(
-            f"requests from web pages of {origin!r} are refused while the server runs without API keys; "
+            f"requests from web pages of {origin[:200]!r} are refused while the server runs without API keys; "
             "make a key with `junctor keys create NAME`"
         )
     host = headers.get("host", "localhost")
     if not is_loopback(_host_of(f"//{host}")):
         raise BadRequest(
-            f"the Host header {host!r} is not loopback; without API keys this server answers there only"
+            f"the Host header {host[:200]!r} is not loopback; without API keys this server answers there only"
         )
 
 
