@@ -124,7 +124,7 @@ def _refuse_foreign(headers: Mapping[str, str]) -> None:
     origin = headers.get("origin")
     if origin is not None and not is_loopback(_host_of(origin)):
         raise BadRequest(
-            f"requests from web pages of {origin[:200]!r} are refused while the server runs without API keys; "
+            f"requests from web pages of {origin[:200]!r} are refused while the server runs without keys; "
             "make a key with `junctor keys create NAME`"
         )
     host = headers.get("host", "localhost")
