@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from junctor.app import ARTEFACT
 from junctor.assemble import weights_dir
 from junctor.chat import ChatRequest, collect
+from junctor.lasting import ARTEFACT
 from junctor.pool.transport import Transport
 from junctor.routing.predictor import Artefact, canonical_name, parse_artefact, short_name
 from junctor.serving.card import card_of

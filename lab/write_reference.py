@@ -57,7 +57,7 @@ def table(node: ast.ClassDef) -> str:
 def settings() -> str:
     out = "# junctor.toml\n\n" + NOTE
     out += "\nAn unknown key is an error, with a suggestion: `junctor check`.\n"
-    for node in classes_of(SRC / "settings.py"):
+    for node in (*classes_of(SRC / "settings_tables.py"), *classes_of(SRC / "settings.py")):
         doc = ast.get_docstring(node) or ""
         if node.name == "Environment":
             out += f"\n## The environment\n\n{doc}\n\n{table(node)}"

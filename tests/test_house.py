@@ -113,7 +113,7 @@ def test_there_is_no_import_cycle() -> None:
 
 def test_only_a_rooms_api_imports_starlette() -> None:
     """HTTP stays at the doors."""
-    allowed = {"api.py", "rest.py", "app.py"}
+    allowed = {"api.py", "rest.py", "generation.py"}
     allowed |= {f"{name}_api.py" for name in ("keys", "models", "openapi", "responses")}
     for path in MODULES:
         if any(name.split(".")[0] == "starlette" for name in _imports(path)):

@@ -20,9 +20,9 @@ import msgspec
 import pytest
 
 from junctor import assemble
-from junctor.app import Generation
 from junctor.chat import ChatRequest, ModelCard, UpstreamBroken
 from junctor.gateway.memory import ResponseMemory
+from junctor.generation import Generation
 from junctor.pool.choice import Policy
 from junctor.pool.outlier import Ejection
 from junctor.pool.resilient import Resilience, Resilient

@@ -1,230 +1,60 @@
 """The one configuration: `junctor.toml` and the environment, read into frozen structs.
 
 This is the only module that reads `os.environ`. Secrets are never in the file: it names the environment
-variable that holds one. `docs/reference/settings.md` is generated from the strings under the fields.
+variable that holds one. The structs of the file stand in `settings_tables.py`, to be had from here too.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from configparser import ConfigParser
 from configparser import Error as ConfigParserError
-from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from junctor.settings_check import SettingsError, check_tables, sort_by_line, suggestion
+from junctor.settings_check import SettingsError, check_tables, sort_by_line
+from junctor.settings_meaning import check_meaning
+from junctor.settings_tables import (
+    EjectionSettings,
+    HedgingSettings,
+    KeySettings,
+    LocalSettings,
+    ModelSettings,
+    PriceSettings,
+    RetrySettings,
+    RoutingSettings,
+    ServerSettings,
+    Settings,
+    StoreSettings,
+    TimeoutSettings,
+)
+
+__all__ = [
+    "CONFIG_NAME",
+    "EjectionSettings",
+    "Environment",
+    "HedgingSettings",
+    "KeySettings",
+    "LocalSettings",
+    "ModelSettings",
+    "PriceSettings",
+    "RetrySettings",
+    "RoutingSettings",
+    "ServerSettings",
+    "Settings",
+    "StoreSettings",
+    "TimeoutSettings",
+    "find_config",
+    "parse_settings",
+    "read_environment",
+    "read_settings",
+]
 
 CONFIG_NAME = "junctor.toml"
-RESERVED_NAMES = frozenset({"auto"})
-MODEL_NAME = re.compile(r"[A-Za-z0-9][\w.\-:/@]{0,127}", re.ASCII)
-VARIABLE = re.compile(r"[A-Za-z_]\w{0,127}", re.ASCII)
-SHA256 = re.compile(r"[0-9a-fA-F]{64}")
-
-
-class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[server]`: where callers reach us."""
-
-    host: str = "127.0.0.1"
-    "Address to listen on. Anything but loopback needs at least one `[[keys]]`."
-    port: int = 8400
-    "TCP port; 0 takes a free one."
-    max_body_bytes: int = 32 * 1024 * 1024
-    "A larger request body is refused with 413 before it is read."
-    head_timeout_s: float = 10.0
-    "A request line and headers that take longer to arrive are refused with 408, seconds."
-    body_timeout_s: float = 30.0
-    "A request body that takes longer to arrive is refused with 408, seconds."
-    send_timeout_s: float = 60.0
-    "A client that takes nothing of its answer for so long counts as gone, seconds."
-    keepalive_s: float = 10.0
-    "A stream that says nothing for so long gets a comment, lest somebody on its way drops it, seconds."
-    idle_timeout_s: float = 75.0
-    "A connection without a request is closed after so long, seconds. A proxy in front should have less."
-    max_connections: int = 10_000
-    "Connections at once, at most half of the open files that the system allows; those beyond get 503."
-    max_in_flight: int = 2_000
-    "Requests at once; those beyond get 503 with `Retry-After` before any work is done for them."
-    drain_s: float = 0.0
-    "How long to go on after SIGTERM with `/readyz` at 503, so that load balancers leave first, seconds."
-    grace_s: float = 30.0
-    "How long answers in progress may go on after SIGTERM, seconds; at least 1."
-    watch_config: bool = True
-    "Whether a change of this file comes into force at once; without it, on SIGHUP."
-
-
-class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[[keys]]`: who may call. `junctor keys new NAME` makes one; `junctor keys create` needs no file."""
-
-    name: str
-    "Who it belongs to; stands in the ledger as the caller. Keys of one name share their limits."
-    sha256: str
-    "SHA-256 of the key, 64 hexadecimal digits. The key itself is stored nowhere."
-    admin: bool = False
-    "Whether it may make, change and revoke keys at `/api/keys`."
-    models: tuple[str, ...] = ()
-    "The models it may use; left out: all. `auto` chooses among them."
-    requests_per_minute: int | None = None
-    "Requests a minute; left out: no limit. So with the other three."
-    tokens_per_minute: int | None = None
-    "Tokens a minute, read and written."
-    usd_per_day: float | None = None
-    "What it may spend in a day (UTC), USD."
-    usd_per_month: float | None = None
-    "What it may spend in a calendar month (UTC), USD."
-    expires: str | None = None
-    "A day such as 2027-01-31, until its end, or a time such as 2027-01-31T12:00:00Z; left out: never."
-
-
-class PriceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`price = { input = 0.15, output = 0.6 }`: USD per million tokens, over any list price."""
-
-    input: float
-    "USD per million input tokens."
-    output: float
-    "USD per million output tokens."
-    cached_input: float | None = None
-    "USD per million input tokens read from the upstream's prompt cache; left out: as `input`."
-    cache_write: float | None = None
-    "USD per million input tokens written to the upstream's prompt cache; left out: as `input`."
-
-
-class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[[models]]`: one model of the pool."""
-
-    name: str
-    "Its name in the pool: what callers send as `model`."
-    provider: str
-    "One of the catalogue (`junctor models --providers`), `local`, `scripted`, or any word with a `base_url`."
-    kind: Literal["chat", "embeddings"] = "chat"
-    "What it is asked for: `embeddings` are asked by name at `/v1/embeddings`, and never by the router."
-    model: str = ""
-    "Its name at the provider; left out: the same as `name`."
-    base_url: str | None = None
-    "Where the provider answers, up to and including the version; left out: the catalogue's."
-    dialect: Literal["openai_chat", "openai_responses", "anthropic_messages"] | None = None
-    "The provider's wire format; left out: the catalogue's, else `openai_chat`."
-    api_key_env: str | None = None
-    "Name of the environment variable that holds the provider's key; left out: the catalogue's."
-    price: PriceSettings | None = None
-    "Left out: the list price of the package genai-prices."
-    window: int | None = None
-    "Tokens it can read and write in all; left out: the list's, else 8192."
-    max_output: int | None = None
-    "Tokens it can write at most."
-    skills: tuple[Literal["tools", "vision", "json", "audio"], ...] | None = None
-    "What it can do besides text; left out: the catalogue's."
-    ability: float | None = None
-    "Mean probability of a good answer, 0..1, for a model that the router was not trained on."
-    first_token_ms: float | None = None
-    "Typical time to its first token, milliseconds; needed for latency limits."
-    tokens_per_s: float | None = None
-    "Typical output speed; needed for latency limits."
-    licence: str = ""
-    "Licence of its weights, shown by `junctor models`."
-    fallbacks: tuple[str, ...] = ()
-    "Models of the pool to try, in order, when this one fails before its first text."
-    script: tuple[dict[str, Any], ...] = ()
-    'For `provider = "scripted"`: what it says and how it fails.'
-
-
-class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[routing]`: how `model = "auto"` chooses."""
-
-    mode: Literal["balanced", "cost", "quality"] | None = None
-    """How much predicted quality may be given up for cost: 2 points, 6 points, none. Left out: `balanced`, or
-    with `quality` whatever reaches it."""
-    quality: float | None = None
-    "Floor for the predicted probability of a good answer, 0..1, for requests that name none."
-
-
-class TimeoutSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[timeouts]`: how long an upstream may take, seconds."""
-
-    connect_s: float = 5.0
-    "To connect."
-    first_token_s: float = 120.0
-    "From sending the request to the first piece of the answer."
-    idle_s: float = 30.0
-    "Between two pieces of a streamed answer."
-    total_s: float = 600.0
-    "For the whole answer, all tries and fallbacks included. A local model that is asked first has its own."
-
-
-class RetrySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[retries]`: tries at one model before the next one is asked; only before the first text."""
-
-    attempts: int = 3
-    "Tries at most, the first one included."
-    share: float = 0.2
-    """Retries at most, as a share of the requests of the last 10 s, so that an outage does not multiply the
-    load; three in 10 s are always granted. 0: none."""
-
-
-class EjectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[ejection]`: when a model that fails, or has become slow, is set aside. The last one never is."""
-
-    failures: int = 5
-    "Failed calls in a row, or first texts in a row that came late (five times the model's own p95)."
-    base_s: float = 30.0
-    "For how long, seconds: the first time; the n-th time n times as long. Then one request probes it."
-    max_s: float = 300.0
-    "For how long at most, seconds; also where an upstream asks for a longer pause."
-
-
-class HedgingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[hedging]`: when a first text is later than 19 of 20, ask the next candidate too; the first wins."""
-
-    enabled: bool = False
-    "Off: the second answer costs money, and the next candidate may be dearer."
-    share: float = 0.07
-    "Such extra calls at most, as a share of the requests."
-
-
-class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[store]`: the database."""
-
-    path: Path | None = None
-    "SQLite file; left out: `junctor.db` in the data directory."
-    synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
-    "`NORMAL` survives a killed process; `FULL` also a power cut, at about 3 ms a commit."
-    keep_responses_days: float = 30.0
-    "How long answers of the Responses API are kept for later requests to go on from, days; 0 keeps none."
-
-
-class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[local]`: models that Junctor runs itself."""
-
-    weights_dir: Path | None = None
-    "Where `junctor pull` puts weights; left out: `weights` in the cache directory."
-    window: int = 8192
-    "Tokens a request to a local model can read and write in all; more takes more memory."
-    parallel: int = 2
-    "Requests one local model answers at the same time."
-    threads: int = 0
-    "Threads for one local model; 0: all processor cores."
-    usd_per_hour: float = 0.04
-    "What an hour of this machine costs, USD: the price of local answers. 0.04: a cloud VM with 2 cores."
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole of `junctor.toml`."""
-
-    server: ServerSettings = ServerSettings()
-    keys: tuple[KeySettings, ...] = ()
-    models: tuple[ModelSettings, ...] = ()
-    routing: RoutingSettings = RoutingSettings()
-    timeouts: TimeoutSettings = TimeoutSettings()
-    retries: RetrySettings = RetrySettings()
-    ejection: EjectionSettings = EjectionSettings()
-    hedging: HedgingSettings = HedgingSettings()
-    store: StoreSettings = StoreSettings()
-    local: LocalSettings = LocalSettings()
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -272,87 +102,10 @@ def parse_settings(text: str, path: Path) -> Settings:
     if problems:
         raise SettingsError(path, problems)
     settings = msgspec.convert(tables, Settings, dec_hook=_decode_path)
-    problems = sort_by_line(_check_meaning(settings), text)
+    problems = sort_by_line(check_meaning(settings), text)
     if problems:
         raise SettingsError(path, problems)
     return settings
-
-
-def _check_meaning(settings: Settings) -> Iterator[tuple[str, str]]:
-    """What types cannot say: names that clash or are reserved, figures out of range."""
-    names = [model.name for model in settings.models]
-    for index, model in enumerate(settings.models):
-        at = f"models[{index}]"
-        if not MODEL_NAME.fullmatch(model.name):
-            yield f"{at}.name", f"{model.name!r} may hold letters, digits and . _ - : / @ only, 128 at most"
-        if model.name in RESERVED_NAMES:
-            yield f"{at}.name", f"`{model.name}` is reserved for the router; take another name"
-        if names.index(model.name) < index:
-            yield f"{at}.name", f"`{model.name}` stands twice; each model needs a name of its own"
-        if model.ability is not None and not 0 < model.ability < 1:
-            yield f"{at}.ability", "must lie between 0 and 1"
-        if model.api_key_env is not None and not VARIABLE.fullmatch(model.api_key_env):
-            yield f"{at}.api_key_env", "must be the name of an environment variable, not the key itself"
-        yield from _check_figures(model, at)
-        for name in model.fallbacks:
-            if name not in names:
-                yield f"{at}.fallbacks", f"no model is called `{name}`{suggestion(name, names)}"
-            elif settings.models[names.index(name)].kind != model.kind:
-                yield f"{at}.fallbacks", f"`{name}` is not of the same kind: one makes embeddings, one chats"
-    for index, key in enumerate(settings.keys):
-        if not SHA256.fullmatch(key.sha256):
-            yield f"keys[{index}].sha256", "must be 64 hexadecimal digits; `junctor keys new NAME` makes them"
-    yield from _check_ranges(settings)
-
-
-def _check_figures(model: ModelSettings, at: str) -> Iterator[tuple[str, str]]:
-    for name in ("window", "max_output", "tokens_per_s", "first_token_ms"):
-        value: float | None = getattr(model, name)
-        if value is not None and not 0 < value < inf:
-            yield f"{at}.{name}", "must be more than 0"
-    for name, value in msgspec.structs.asdict(model.price).items() if model.price else ():
-        if value is not None and not 0 <= value < inf:
-            yield f"{at}.price.{name}", "must be 0 or more"
-
-
-def _check_ranges(settings: Settings) -> Iterator[tuple[str, str]]:
-    if not 0 <= settings.server.port <= 65535:
-        yield "server.port", "must lie between 0 and 65535"
-    if settings.routing.quality is not None and not 0 <= settings.routing.quality <= 1:
-        yield "routing.quality", "must lie between 0 and 1"
-    positive = {
-        "server.max_body_bytes": settings.server.max_body_bytes,
-        "server.body_timeout_s": settings.server.body_timeout_s,
-        "retries.attempts": settings.retries.attempts,
-        "ejection.failures": settings.ejection.failures,
-        "ejection.base_s": settings.ejection.base_s,
-        "ejection.max_s": settings.ejection.max_s,
-        "local.window": settings.local.window,
-        "local.parallel": settings.local.parallel,
-        "server.send_timeout_s": settings.server.send_timeout_s,
-        "server.grace_s": settings.server.grace_s,
-        "server.head_timeout_s": settings.server.head_timeout_s,
-        "server.idle_timeout_s": settings.server.idle_timeout_s,
-        "server.max_connections": settings.server.max_connections,
-        "server.max_in_flight": settings.server.max_in_flight,
-        "server.keepalive_s": settings.server.keepalive_s,
-    }
-    for path, share in (("retries.share", settings.retries.share), ("hedging.share", settings.hedging.share)):
-        if not 0 <= share <= 1:
-            yield path, "must lie between 0 and 1"
-    if not 0 <= settings.store.keep_responses_days <= 36500:
-        yield "store.keep_responses_days", "must lie between 0 and 36500"
-    if not 0 <= settings.local.usd_per_hour < inf:
-        yield "local.usd_per_hour", "must be 0 or more"
-    if not 0 <= settings.server.drain_s < inf:
-        yield "server.drain_s", "must be 0 or more"
-    if settings.local.threads < 0:
-        yield "local.threads", "must be 0 or more"
-    timeouts = msgspec.structs.asdict(settings.timeouts)
-    positive |= {f"timeouts.{name}": value for name, value in timeouts.items()}
-    for path, value in positive.items():
-        if not 0 < value < inf:
-            yield path, "must be more than 0"
 
 
 def find_config(explicit: Path | None = None) -> Path | None:

@@ -9,10 +9,10 @@ import typer
 from rich import box
 from rich.table import Table
 
-from junctor.app import ARTEFACT
 from junctor.assemble import choose_members, weights_dir
 from junctor.chat import ModelCard
 from junctor.cli.terminal import ConfigOption, console, errors, load, plain_errors
+from junctor.lasting import ARTEFACT
 from junctor.pool.catalog import PROVIDERS
 from junctor.routing.predictor import Predictor, parse_artefact
 from junctor.serving.manifest import shipped

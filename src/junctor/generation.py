@@ -1,0 +1,187 @@
+"""All that is made from one reading of the settings; a reload makes another, and lets go of this one.
+
+The pool is built from the inside out; for each model of the settings:
+
+    upstream  ->  Metered (counts each call)  ->  Resilient (tries again, asks another)
+
+and beside them stands `auto`, the router over all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from msgspec.structs import asdict
+from starlette.routing import Route
+
+from junctor.assemble import (
+    Builder,
+    Member,
+    doorkeeper_of,
+    menu_of,
+    pepper_of,
+    policy_of,
+    with_fallbacks,
+)
+from junctor.chat import Model, ModelCard
+from junctor.gateway import keys_api, models_api, openapi_api, responses_api
+from junctor.gateway.admit import Doorkeeper
+from junctor.gateway.chat import ChatEndpoint, Desk
+from junctor.gateway.count_tokens import PATH as COUNT_PATH
+from junctor.gateway.count_tokens import CountTokens
+from junctor.gateway.dialect import DIALECTS, OPENAI_RESPONSES
+from junctor.gateway.headcount import Headcount
+from junctor.gateway.key_store import KeyStore
+from junctor.gateway.memory import ResponseMemory
+from junctor.gateway.menu import Menu
+from junctor.gateway.receive import ASGIApp
+from junctor.gateway.response_store import ResponseStore
+from junctor.gateway.rest import CALLER, Rest
+from junctor.gateway.vigil import Vigil
+from junctor.lasting import Lasting
+from junctor.pool.ledger import Ledger
+from junctor.pool.metered import Metered
+from junctor.pool.resilient import Resilience
+from junctor.routing import api as routing_api
+from junctor.routing.router import Router
+from junctor.routing.store import DecisionStore
+from junctor.serving.engine import LlamaEngine
+from junctor.settings import ServerSettings, Settings
+from junctor.store.ids import new_id
+from junctor.wire.openapi import Served
+
+
+class Generation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """All that is made from one reading of the settings."""
+
+    settings: Settings
+    members: Sequence[Member]
+    endpoints: Mapping[str, ASGIApp]
+    "By path: those that ask for an answer."
+    rest: ASGIApp
+    "All other paths."
+    served: Sequence[Served]
+    "What the two answer."
+    doorkeeper: Doorkeeper
+    strongest: ModelCard | None
+    resilience: Resilience
+    memory: ResponseMemory
+    engines: Mapping[str, LlamaEngine]
+    "By the name of the model; one that did not change is the one of the generation before."
+    headcount: Headcount
+    "Requests that came to this generation."
+
+
+def build(
+    settings: Settings,
+    members: Sequence[Member],
+    lasting: Lasting,
+    readiness: models_api.Readiness,
+    before: Generation | None,
+) -> Generation:
+    """A generation, beside the one before it; nothing of it runs yet."""
+    builder = Builder(settings, lasting.environment, lasting.transport, before.engines if before else {})
+    metered = {it.card.name: Metered(builder.build(it), lasting.ledger.report) for it in members}
+    resilience = _resilience(settings, members, before)
+    decisions = DecisionStore(lasting.database)
+    embedding = {it.card.name for it in members if it.settings.kind == "embeddings"}
+    router = Router(
+        {name: model for name, model in metered.items() if name not in embedding},
+        lasting.predictor,
+        mode=settings.routing.mode,
+        floor=settings.routing.quality,
+        save_decision=decisions.save,
+        new_id=lambda: new_id("dec_"),
+        resilience=resilience,
+    )
+    pool: dict[str, Model] = {**with_fallbacks(members, metered, resilience), router.card.name: router}
+    doorkeeper = doorkeeper_of(settings, lasting.keys)
+    menu = menu_of(members, router.card)
+    responses = ResponseStore(lasting.database, timedelta(days=settings.store.keep_responses_days))
+    memory = ResponseMemory(responses)
+    pools = {
+        "chat": {name: model for name, model in pool.items() if name not in embedding},
+        "embeddings": {name: pool[name] for name in embedding},
+    }
+    desks = {
+        kind: _desk(settings.server, lasting, of_kind, doorkeeper, menu, memory)
+        for kind, of_kind in pools.items()
+    }
+    routes = [
+        _count_route(settings.server, pools["chat"], builder),
+        *models_api.routes(pool, lasting.metrics, readiness),
+        *responses_api.routes(responses, lambda request: request.scope[CALLER].key_id),
+        *keys_api.routes(
+            KeyStore(lasting.database), pepper_of(lasting.environment), doorkeeper, lasting.keys.refresh
+        ),
+        *_decision_routes(decisions, lasting.ledger),
+    ]
+    routes += openapi_api.routes(routes, doorkeeper, max_body_bytes=settings.server.max_body_bytes)
+    return Generation(
+        settings=settings,
+        members=members,
+        endpoints={path: ChatEndpoint(dialect, desks[dialect.kind]) for path, dialect in DIALECTS.items()},
+        rest=Rest(routes, doorkeeper.admit),
+        served=(*openapi_api.served(routes),),
+        doorkeeper=doorkeeper,
+        strongest=router.strongest,
+        resilience=resilience,
+        memory=memory,
+        engines=builder.engines,
+        headcount=Headcount(),
+    )
+
+
+def _resilience(settings: Settings, members: Sequence[Member], before: Generation | None) -> Resilience:
+    """What is known of models that did not change is kept."""
+    policy = policy_of(settings)
+    if before is None:
+        return Resilience(policy)
+    known = {member.card.name: member.settings for member in before.members}
+    unchanged = {it.card.name for it in members if known.get(it.card.name) == it.settings}
+    return before.resilience.successor(policy, unchanged)
+
+
+def _desk(
+    server: ServerSettings,
+    lasting: Lasting,
+    pool: dict[str, Model],
+    doorkeeper: Doorkeeper,
+    menu: Menu,
+    memory: ResponseMemory,
+) -> Desk:
+    return Desk(
+        pool=pool,
+        ledger=lasting.ledger,
+        doorkeeper=doorkeeper,
+        limits=lasting.limits,
+        menu=menu,
+        metrics=lasting.metrics,
+        vigil=Vigil(server.send_timeout_s, keepalive_s=server.keepalive_s),
+        idempotency=lasting.idempotency,
+        max_body_bytes=server.max_body_bytes,
+        body_timeout_s=server.body_timeout_s,
+        send_timeout_s=server.send_timeout_s,
+        memories={OPENAI_RESPONSES.path: memory},
+    )
+
+
+def _count_route(server: ServerSettings, pool: dict[str, Model], builder: Builder) -> Route:
+    counting = CountTokens(
+        pool,
+        builder.counters,
+        max_body_bytes=server.max_body_bytes,
+        body_timeout_s=server.body_timeout_s,
+    )
+    return Route(COUNT_PATH, counting, methods=["POST"])
+
+
+def _decision_routes(decisions: DecisionStore, ledger: Ledger) -> list[Route]:
+    async def outcome_of(request_id: str) -> dict[str, Any] | None:
+        row = await ledger.find(request_id)
+        return None if row is None else asdict(row)
+
+    return routing_api.routes(decisions, outcome_of)
