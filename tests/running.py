@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import uvloop
 
 from junctor.app import Junctor
-from junctor.settings import Environment, parse_settings
+from junctor.chat import ConfigRefused
+from junctor.settings import Environment, read_settings
 from junctor.wire.openapi import Served
 
 T = TypeVar("T")
@@ -32,8 +33,17 @@ class Running:
 
     def reload(self, config: str) -> bool:
         """Bring another configuration into force, as a changed file does; False when it is refused."""
-        read = partial(parse_settings, config, self._database.with_name("junctor.toml"))
-        return self.run(self._app.reload(read))
+        self.config.write_text(config, encoding="utf-8")
+        try:
+            self.run(self._app.reload())
+        except ConfigRefused:
+            return False
+        return True
+
+    @property
+    def config(self) -> Path:
+        """The file that a reload reads."""
+        return self._database.with_name("junctor.toml")
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something on the server's own loop."""
@@ -66,7 +76,10 @@ def environment(folder: Path, **variables: str) -> Environment:
 def running(config: str, folder: Path, **variables: str) -> Generator[Running, None, None]:
     """Serve a configuration until the block ends."""
     folder.mkdir(parents=True, exist_ok=True)
-    app = Junctor(parse_settings(config, folder / "junctor.toml"), environment(folder, **variables))
+    file = folder / "junctor.toml"
+    file.write_text(config, encoding="utf-8")
+    read = partial(read_settings, file)
+    app = Junctor(read(), environment(folder, **variables), read)
     server = app.build_server()
     listener = socket.create_server(("127.0.0.1", 0))
 

@@ -9,7 +9,8 @@ import pytest
 
 from junctor.assemble import choose_members
 from junctor.gateway.dialect import DIALECTS
-from junctor.generation import Generation, build
+from junctor.gateway.reload_api import Reloaded
+from junctor.generation import Generation, Operations, build
 from junctor.lasting import Lasting, lasting_of
 from junctor.pool.outlier import Health
 from junctor.pool.scripted import ScriptedModel, parse_script
@@ -36,6 +37,13 @@ kind = "embeddings"
 """
 
 
+async def reload() -> Reloaded:
+    raise AssertionError
+
+
+OPERATIONS = Operations(readiness=dict, reload=reload)
+
+
 @pytest.fixture
 async def lasting(tmp_path: Path) -> AsyncIterator[Lasting]:
     lasting = lasting_of(Settings(), environment(tmp_path), lambda: None)
@@ -47,7 +55,7 @@ async def lasting(tmp_path: Path) -> AsyncIterator[Lasting]:
 async def make(config: str, lasting: Lasting, before: Generation | None = None) -> Generation:
     settings = parse_settings(config, Path("junctor.toml"))
     members = await choose_members(settings, lasting.environment)
-    return build(settings, members, lasting, dict, before)
+    return build(settings, members, lasting, OPERATIONS, before)
 
 
 async def test_it_answers_every_dialect_and_tells_of_all_it_serves(lasting: Lasting) -> None:

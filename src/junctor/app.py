@@ -12,15 +12,16 @@ import logging
 from collections.abc import Callable, Sequence
 
 from junctor.assemble import choose_members, http_limits
-from junctor.chat import JunctorError
+from junctor.chat import ConfigRefused, JunctorError
 from junctor.gateway import models_api
 from junctor.gateway.chat import MODEL_IN_URL
 from junctor.gateway.dialect import canonical_path, render_refusal
 from junctor.gateway.front import Front
 from junctor.gateway.receive import Receive, Scope, Send
+from junctor.gateway.reload_api import Reloaded
 from junctor.gateway.server import HttpServer, http_server
 from junctor.gateway.shed import Shedder
-from junctor.generation import Generation, build
+from junctor.generation import Generation, Operations, build
 from junctor.lasting import lasting_of
 from junctor.serving.engine import Engine
 from junctor.settings import Environment, Settings
@@ -33,8 +34,13 @@ log = logging.getLogger(__name__)
 class Junctor:
     """The ASGI application. `start` opens everything, `stop` lets go of it; between them it answers."""
 
-    def __init__(self, settings: Settings, environment: Environment) -> None:
+    def __init__(
+        self, settings: Settings, environment: Environment, read: Callable[[], Settings] | None = None
+    ) -> None:
+        """`read` reads the settings again, for a reload, and may raise `SettingsError`; None: they stay."""
         self._settings = settings
+        self._read = read or (lambda: settings)
+        self._operations = Operations(readiness=self._readiness, reload=self._reload_and_tell)
         self._generation: Generation | None = None
         self._living: list[Generation] = []
         "Those that requests are inside of; the newest is in force."
@@ -80,7 +86,7 @@ class Junctor:
         )
         await self.lasting.keys.start()
         self.lasting.idempotency.start()
-        await self._put_in_force(build(self._settings, members, self.lasting, self._readiness, None))
+        await self._put_in_force(build(self._settings, members, self.lasting, self._operations, None))
 
     async def stop(self) -> None:
         """Let go of everything, in the order opposite to `start`. Rows that are queued are written."""
@@ -94,27 +100,30 @@ class Junctor:
         await self.lasting.transport.close()
         await self.lasting.database.close()
 
-    async def reload(self, read: Callable[[], Settings]) -> bool:
-        """Go by new settings; with any mistake in them nothing changes, and the log says why.
+    async def reload(self) -> None:
+        """Read the settings again and go by them.
 
-        `read` may raise `SettingsError`. Where the server listens and which database it uses are settled at
-        the start. True when the new settings are in force.
+        Raises `ConfigRefused`, which the log has too: with any mistake in them nothing changes. Where the
+        server listens and which database it uses are settled at the start.
         """
         async with self._reloading:
             try:
-                settings = read()
+                settings = self._read()
                 members = await choose_members(settings, self.lasting.environment)
-                new = build(settings, members, self.lasting, self._readiness, self._current)
+                new = build(settings, members, self.lasting, self._operations, self._current)
             except (SettingsError, JunctorError, OSError, ValueError) as error:
                 self.config_refused = True
                 problems = "; ".join(str(error).splitlines())
                 log.warning("a new configuration is refused; what was in force stays so: %s", problems)
-                return False
+                raise ConfigRefused(f"the new configuration is refused: {problems}") from error
             await self._put_in_force(new)
             self.config_refused = False
             self.reloads += 1
             log.info("new settings are in force: %d models, %d keys", len(members), len(settings.keys))
-            return True
+
+    async def _reload_and_tell(self) -> Reloaded:
+        await self.reload()
+        return Reloaded(models=self.models, keys=len(self.settings.keys), reloads=self.reloads)
 
     async def _put_in_force(self, new: Generation) -> None:
         for engine in new.engines.values():

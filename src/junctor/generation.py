@@ -27,7 +27,7 @@ from junctor.assemble import (
     with_fallbacks,
 )
 from junctor.chat import Model, ModelCard
-from junctor.gateway import keys_api, models_api, openapi_api, responses_api
+from junctor.gateway import keys_api, models_api, openapi_api, reload_api, responses_api
 from junctor.gateway.admit import Doorkeeper
 from junctor.gateway.chat import ChatEndpoint, Desk
 from junctor.gateway.count_tokens import PATH as COUNT_PATH
@@ -52,6 +52,13 @@ from junctor.serving.engine import LlamaEngine
 from junctor.settings import ServerSettings, Settings
 from junctor.store.ids import new_id
 from junctor.wire.openapi import Served
+
+
+class Operations(msgspec.Struct, frozen=True, kw_only=True):
+    """What routes ask of the application as a whole."""
+
+    readiness: models_api.Readiness
+    reload: reload_api.Reload
 
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -79,7 +86,7 @@ def build(
     settings: Settings,
     members: Sequence[Member],
     lasting: Lasting,
-    readiness: models_api.Readiness,
+    operations: Operations,
     before: Generation | None,
 ) -> Generation:
     """A generation, beside the one before it; nothing of it runs yet."""
@@ -112,11 +119,12 @@ def build(
     }
     routes = [
         _count_route(settings.server, pools["chat"], builder),
-        *models_api.routes(pool, lasting.metrics, readiness),
+        *models_api.routes(pool, lasting.metrics, operations.readiness),
         *responses_api.routes(responses, lambda request: request.scope[CALLER].key_id),
         *keys_api.routes(
             KeyStore(lasting.database), pepper_of(lasting.environment), doorkeeper, lasting.keys.refresh
         ),
+        *reload_api.routes(operations.reload),
         *_decision_routes(decisions, lasting.ledger),
     ]
     routes += openapi_api.routes(routes, doorkeeper, max_body_bytes=settings.server.max_body_bytes)

@@ -50,7 +50,7 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sha256: str
     "SHA-256 of the key, 64 hexadecimal digits. The key itself is stored nowhere."
     admin: bool = False
-    "Whether it may make, change and revoke keys at `/api/keys`."
+    "Whether it may make, change and revoke keys at `/api/keys`, and have this file read again."
     models: tuple[str, ...] = ()
     "The models it may use; left out: all. `auto` chooses among them."
     requests_per_minute: int | None = None

@@ -17,6 +17,7 @@
     |  |- BodyTimeout          408   the body did not arrive in time
     |  |- HeadTimeout          408   the request line and the headers did not arrive in time
     |  |- IdempotencyPending   409   a request with this `Idempotency-Key` is still being answered
+    |  |- ConfigRefused        409   the configuration to be read again has mistakes
     |  |- IdempotencyMismatch  422   this `Idempotency-Key` belongs to another request
     |  |- BodyTooLarge         413   more bytes than `server.max_body_bytes`
     |  |- TargetTooLong        414   the request line is longer than we read
@@ -200,6 +201,13 @@ class IdempotencyPending(BadRequest):
         super().__init__(message)
         self.retry_after_s = retry_after_s
         "Seconds after which another try makes sense."
+
+
+class ConfigRefused(BadRequest):
+    """The configuration has mistakes: the one before it stays in force. The message names each."""
+
+    status = 409
+    code = "config_refused"
 
 
 class IdempotencyMismatch(BadRequest):

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from junctor.app import Junctor
+from junctor.chat import ConfigRefused
 from junctor.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -31,14 +31,12 @@ class ConfigWatch:
         self,
         app: Junctor,
         path: Path | None,
-        read: Callable[[], Settings],
         *,
         poll_s: float = POLL_S,
     ) -> None:
-        """`path`: the file to look at, if any; `read` reads the settings, and raises `SettingsError`."""
+        """`path`: the file to look at, if any."""
         self._app = app
         self._path = path
-        self._read = read
         self._poll_s = poll_s
         self._asked = asyncio.Event()
         self._seen = self._look()
@@ -57,7 +55,8 @@ class ConfigWatch:
             if changed or self._asked.is_set():
                 self._asked.clear()
                 await self._settle()
-                await self._app.reload(self._read)
+                with suppress(ConfigRefused):  # the log has it
+                    await self._app.reload()
 
     async def _settle(self) -> None:
         while (now := self._look()) != self._seen:

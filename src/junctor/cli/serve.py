@@ -76,8 +76,8 @@ async def _run(
     path: Path | None,
     read_again: Callable[[], Settings],
 ) -> None:
-    app = Junctor(settings, environment)
-    watch = ConfigWatch(app, path, read_again)
+    app = Junctor(settings, environment, read_again)
+    watch = ConfigWatch(app, path)
     watch.heed_sighup()
     try:
         await app.start()

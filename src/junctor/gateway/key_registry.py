@@ -117,4 +117,4 @@ class KeyRegistry:
 def refuse_all_but_admins(caller: Caller) -> None:
     """Raises `AdminOnly`."""
     if not caller.is_admin:
-        raise AdminOnly("only an admin key may see or change API keys: `junctor keys create NAME --admin`")
+        raise AdminOnly("only an admin key may do this: `junctor keys create NAME --admin` makes one")

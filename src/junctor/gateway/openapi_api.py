@@ -18,6 +18,7 @@ from junctor.gateway.admit import Doorkeeper
 from junctor.gateway.dialect import DIALECTS, canonical_path, render_refusal
 from junctor.gateway.key_json import KeyList, NewKeyDocument
 from junctor.gateway.models_api import OPEN_PATHS
+from junctor.gateway.reload_api import Reloaded
 from junctor.pool.ledger_store import LedgerRow
 from junctor.wire.openapi import Envelope, Served, Server, render_openapi
 
@@ -42,7 +43,7 @@ def routes(others: Iterable[Route], doorkeeper: Doorkeeper, *, max_body_bytes: i
             version=__version__,
             has_keys=has_keys,
             max_body_bytes=max_body_bytes,
-            structs=(LedgerRow, KeyList, NewKeyDocument),
+            structs=(LedgerRow, KeyList, NewKeyDocument, Reloaded),
         )
         return render_openapi([*served([*others, route])], server)
 

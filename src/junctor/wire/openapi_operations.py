@@ -190,6 +190,12 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         replies=_json("NewKeyDocument"),
         errors=_ONE_KEY,
     ),
+    ("POST", "/api/reload"): Operation(
+        id="reloadConfiguration",
+        tag="Junctor",
+        replies=_json("Reloaded"),
+        errors=("admin_only", "config_refused"),
+    ),
     ("GET", "/openapi.json"): Operation(id="getDescription", tag="Junctor", replies=_json("OpenAPI")),
     ("GET", "/healthz"): Operation(id="getHealth", tag="Watching", replies=_json("Health")),
     ("GET", "/readyz"): Operation(
