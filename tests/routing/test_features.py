@@ -27,6 +27,24 @@ def test_every_text_has_finite_features_within_bounds(text: str) -> None:
     assert all(0 <= bucket < BUCKETS for bucket in features.hashed)
 
 
+@given(st.text('aZ 7\n?$%"_`=</;{}()+*\\-é中', max_size=60))
+def test_counted_features_are_what_counting_gives(text: str) -> None:
+    """One character after the other, and mark after mark, as the artefact was trained."""
+    found, data = named(text), text.encode()
+    size = len(data) or 1
+    shares = {"digits": b"7", "capitals": b"Z", "operators": b"+*/=<>^", "marks": b'?$%"_`=</;{}()+*\\-'}
+    for name, wanted in shares.items():
+        assert found[name] == sum(byte in wanted for byte in data) / size
+    assert found["non_ascii"] == sum(byte > 127 for byte in data) / size
+    counts = {"log_spaces": text.count(" "), "log_lines": text.count("\n"), "question_marks": text.count("?")}
+    counts |= {"latex": text.count("\\") + text.count("$$"), "quotes": text.count('"')}
+    counts["code"] = sum(map(text.count, ("==", "=>", "</", ";\n", "{\n", "()", "):\n")))
+    for name, count in counts.items():
+        assert found[name] == math.log1p(count)
+    for name, mark in {"code_fence": "```", "blanks": "__", "money": "$", "percent": "%"}.items():
+        assert found[name] == (mark in text)
+
+
 def test_hashing_is_the_same_in_every_process() -> None:
     """Python's own `hash` is salted: an artefact trained with it would be noise elsewhere."""
     text = "Wie viel ist 12 + 30? 你好"

@@ -66,6 +66,8 @@ _WORD = re.compile(rb"[a-z0]+|[\xc2-\xf4][\x80-\xbf]+")
 "In a folded text. A character outside ASCII is a word of its own, as in Chinese."
 _CHOICE = re.compile(rb"\n[ \t]*\(?[A-J][.):][ \t]")
 _LIST_ITEM = re.compile(rb"\n[ \t]*(?:[-*]|[0-9]{1,2}[.)])[ \t]")
+_SMALL_AND_SPACE = bytes(range(97, 123)) + b" "
+"Most of a text; what is left without them is quick to go over again and again."
 _CAPITALS = bytes(range(65, 91))
 _DIGITS = b"0123456789"
 _ASCII = bytes(range(128))
@@ -137,23 +139,22 @@ def _named(data: bytes, words: list[bytes], distinct: set[bytes]) -> tuple[float
     size = len(data) or 1
     count = len(words) or 1
     lengths = list(map(len, words))
-    beyond_ascii = 0 if data.isascii() else len(data.translate(None, _ASCII))
-    code = len(distinct & _CODE_WORDS)
-    if len(data) > len(data.translate(None, _IN_CODE)):
-        code += sum(map(data.count, _CODE_MARKS))
+    rare = data.translate(None, _SMALL_AND_SPACE)
+    beyond_ascii = 0 if rare.isascii() else len(rare.translate(None, _ASCII))
+    has_lines = b"\n" in rare
     return (
         log1p(len(data)),
         log1p(data.count(b" ")),
-        log1p(data.count(b"\n")),
+        log1p(rare.count(b"\n")),
         min(20.0, sum(lengths) / count),
         len([1 for length in lengths if length > LONG_WORD]) / count,
         len(distinct) / count,
-        _count(data, _DIGITS) / size,
-        _count(data, _CAPITALS) / size,
-        _count(data, _MARKS) / size,
+        _count(rare, _DIGITS) / size,
+        _count(rare, _CAPITALS) / size,
+        _count(rare, _MARKS) / size,
         beyond_ascii / size,
-        _count(data, _CJK_LEADS) / size if beyond_ascii else 0.0,
-        log1p(data.count(b"?")),
+        _count(rare, _CJK_LEADS) / size if beyond_ascii else 0.0,
+        log1p(rare.count(b"?")),
         float(data.rstrip().endswith(b"?")),
         float(not distinct.isdisjoint(_WH)),
         float(b"how" in distinct and not distinct.isdisjoint(_HOW_MANY)),
@@ -161,18 +162,26 @@ def _named(data: bytes, words: list[bytes], distinct: set[bytes]) -> tuple[float
         float(not distinct.isdisjoint(_INSTRUCTION)),
         float(not distinct.isdisjoint(_CREATIVE)),
         float(not distinct.isdisjoint(_NEGATION)),
-        log1p(len(_CHOICE.findall(data))),
-        log1p(code),
-        float(b"```" in data),
-        log1p(data.count(b"\\") + data.count(b"$$")),
-        _count(data, b"+*/=<>^") / size,
-        float(b"$" in data),
-        float(b"%" in data),
-        log1p(data.count(b'"')),
-        log1p(len(_LIST_ITEM.findall(data))),
+        log1p(len(_CHOICE.findall(data)) if has_lines else 0),
+        log1p(_count_code(data, rare, distinct)),
+        float(b"```" in rare and b"```" in data),
+        log1p(rare.count(b"\\") + (data.count(b"$$") if b"$" in rare else 0)),
+        _count(rare, b"+*/=<>^") / size,
+        float(b"$" in rare),
+        float(b"%" in rare),
+        log1p(rare.count(b'"')),
+        log1p(len(_LIST_ITEM.findall(data)) if has_lines else 0),
         log1p(len(distinct & _CONDITIONAL)),
-        float(b"__" in data),
+        float(b"__" in rare and b"__" in data),
     )
+
+
+def _count_code(data: bytes, rare: bytes, distinct: set[bytes]) -> int:
+    """Words and marks of code. A mark cannot be in the text when it is not in what is rare of it."""
+    found = len(distinct & _CODE_WORDS)
+    if _count(rare, _IN_CODE):
+        found += sum(data.count(mark) for mark in _CODE_MARKS if mark in rare)
+    return found
 
 
 def _count(data: bytes, wanted: bytes) -> int:
