@@ -28,6 +28,7 @@ from junctor.routing.predictor import (
 SHIPPED = (Path(junctor.routing.__file__).parent / "artefact" / "router.msgpack").read_bytes()
 ARTEFACT = parse_artefact(SHIPPED)
 PREDICTOR = Predictor(ARTEFACT)
+FEW = Predictor(ARTEFACT)
 
 texts = st.text(max_size=300)
 abilities = st.floats(0.01, 0.99)
@@ -184,6 +185,27 @@ def test_an_artefact_of_another_version_or_shape_is_refused(change: dict[str, ob
     other: Artefact = msgspec.structs.replace(ARTEFACT, **change)
     with pytest.raises(ArtefactError):
         parse_artefact(render_artefact(other))
+
+
+@given(texts)
+def test_a_model_is_predicted_the_same_in_a_small_pool_and_in_a_large_one(text: str) -> None:
+    """For a few models, difficulty and topics are one column; for many they are not."""
+    known = [ModelCard(name=model.name) for model in ARTEFACT.models]
+    features = extract_features(text)
+    alone = FEW.predict(features, FEW.place(known[:2]))
+    among_all = PREDICTOR.predict(features, PREDICTOR.place(known))[:2]
+    assert [said.p_good for said in alone] == pytest.approx([said.p_good for said in among_all], abs=1e-12)
+    assert [said.output_tokens for said in alone] == [said.output_tokens for said in among_all]
+
+
+def test_a_pool_of_before_is_still_predicted_after_another_was_placed() -> None:
+    """A reload places the new pool while requests of the old one are under way."""
+    predictor, features = Predictor(ARTEFACT), extract_features("Why is the sky blue?")
+    known = [ModelCard(name=model.name) for model in ARTEFACT.models]
+    before = predictor.place(known[:1])
+    (said,) = predictor.predict(features, before)
+    predictor.place(known[1:3])
+    assert predictor.predict(features, before)[0].p_good == pytest.approx(said.p_good, abs=1e-12)
 
 
 def test_length_is_predicted_per_model() -> None:
