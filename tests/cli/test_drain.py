@@ -84,6 +84,61 @@ async def test_two_hundred_streams_end_as_if_nothing_had_happened(tmp_path: Path
     assert outcomes(tmp_path) == [("ok", STREAMS)]
 
 
+MESSAGES = [{"role": "user", "content": "Hi"}]
+CUT = {
+    "/v1/chat/completions": (
+        {"model": "small", "stream": True, "messages": MESSAGES},
+        [b'"code":"server_stopped"', b"this server stops; ask again"],
+    ),
+    "/v1/messages": (
+        {"model": "small", "stream": True, "max_tokens": 99, "messages": MESSAGES},
+        [b"event: error", b"this server stops; ask again"],
+    ),
+    "/v1/responses": (
+        {"model": "small", "stream": True, "input": "Hi"},
+        [b"event: response.failed", b"this server stops; ask again"],
+    ),
+}
+
+
+@pytest.mark.parametrize("path", CUT)
+async def test_a_stream_that_outlasts_the_grace_period_ends_with_an_error(tmp_path: Path, path: str) -> None:
+    """In the caller's dialect, and as HTTP: not cut in the middle, as if the line had broken."""
+    (tmp_path / "junctor.toml").write_text(CONFIG.format(server="grace_s = 1").replace("1.5", "8"))
+    body, words = CUT[path]
+    with serving(tmp_path) as (server, url):
+        stream = await call(url)
+        data = json.dumps(body).encode()
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        await stream.send(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+        await stream.reader.readuntil(b"One")
+        server.send_signal(signal.SIGTERM)
+        rest = await stream.read_end()
+        assert all(word in rest for word in words), rest
+        assert b"[DONE]" not in rest
+        assert rest.endswith(b"0\r\n\r\n"), "the reply is whole"
+        assert await ended(server) == 0
+        await stream.close()
+    assert outcomes(tmp_path) == [("server_stopped", 1)]
+
+
+async def test_a_client_that_reads_nothing_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """Nor cost anybody else the row."""
+    flood = "x" * 1_000_000
+    script = (
+        f'script = [{{ text = "One" }}, {", ".join([f"{{ text = {flood!r} }}"] * 30)}, {{ delay_s = 60 }}]'
+    )
+    model = f'[[models]]\nname = "small"\nprovider = "scripted"\n{script}\n'
+    (tmp_path / "junctor.toml").write_text("[server]\ngrace_s = 1\nkeepalive_s = 0.1\n" + model)
+    with serving(tmp_path) as (server, url):
+        stream = await begin(url)
+        stream.writer.transport.pause_reading()  # pyright: ignore
+        server.send_signal(signal.SIGTERM)
+        assert await ended(server) == 0
+        await stream.close()
+    assert outcomes(tmp_path) == [("server_stopped", 1)]
+
+
 async def test_load_balancers_are_told_before_the_door_closes(tmp_path: Path) -> None:
     (tmp_path / "junctor.toml").write_text(CONFIG.format(server="drain_s = 1.0"))
     with serving(tmp_path) as (server, url):

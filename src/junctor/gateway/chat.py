@@ -24,6 +24,7 @@ from junctor.chat import (
     JunctorError,
     Pool,
     Routed,
+    ServerStopping,
     Started,
     WrongMethod,
 )
@@ -77,6 +78,8 @@ MODEL_IN_URL = "junctor.model"
 _CLIENT_CLOSED_REQUEST = 499
 "nginx's status for a client that left: nobody receives it, it stands in the ledger."
 
+LAST_WORD_S = 1.0
+"How long a client may take to read that the server stops."
 _NO_MEMORY = NoMemory()
 
 
@@ -118,7 +121,10 @@ class ChatEndpoint:
             await self._close(visit, CLIENT_GONE, _CLIENT_CLOSED_REQUEST)
         except asyncio.CancelledError:
             # The server stops and waits no longer; the row is queued all the same.
-            await self._close(visit, "server_stopped", InternalError.status)
+            status = 200 if visit.reply.started else ServerStopping.status
+            await self._close(visit, ServerStopping.code, status)
+            if visit.is_cut:
+                await self._tell_cut(visit)
             raise
         except Exception:
             log.exception("our own fault in %s", visit.request_id)
@@ -219,6 +225,14 @@ class ChatEndpoint:
                 who = render_who(receipt.model, receipt.decision_id)
                 await visit.reply.error(error, "application/json", body, [*who, *visit.limit_headers()])
 
+    async def _tell_cut(self, visit: Visit) -> None:
+        """End a stream that the server cuts short by an event that says so, rather than by silence."""
+        last = self._render_cut(visit, ServerStopping("this server stops; ask again"))
+        telling = asyncio.create_task(visit.reply.end(last))
+        # Not asyncio.timeout(): its TimeoutError does not come out of a task that is being cancelled.
+        await asyncio.wait({telling}, timeout=LAST_WORD_S)
+        telling.cancel()
+
     def _render_cut(self, visit: Visit, error: JunctorError) -> bytes:
         """The end of a stream that cannot go on."""
         if self._dialect.fail is not None and visit.renderer is not None:
@@ -309,6 +323,11 @@ class Visit:
         """The request is over: if nobody could settle it, this does, by what it came to so far."""
         if self.lease is not None and self.entry is not None:
             self.lease.settle(self.entry.closed or self.entry.receipt(), whole=False)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a stream that is out so far has no end yet."""
+        return self.streams and self.reply.started and self.receipt is None
 
     # What `Vigil` asks.
 
