@@ -118,8 +118,8 @@ def build(
         for kind, of_kind in pools.items()
     }
     routes = [
-        _count_route(settings.server, pools["chat"], builder),
-        *models_api.routes(pool, lasting.metrics, operations.readiness),
+        _count_route(settings.server, pools["chat"], menu, builder),
+        *models_api.routes(pool, menu, lasting.metrics, operations.readiness),
         *responses_api.routes(responses, lambda request: request.scope[CALLER].key_id),
         *keys_api.routes(
             KeyStore(lasting.database), pepper_of(lasting.environment), doorkeeper, lasting.keys.refresh
@@ -177,9 +177,10 @@ def _desk(
     )
 
 
-def _count_route(server: ServerSettings, pool: dict[str, Model], builder: Builder) -> Route:
+def _count_route(server: ServerSettings, pool: dict[str, Model], menu: Menu, builder: Builder) -> Route:
     counting = CountTokens(
         pool,
+        menu,
         builder.counters,
         max_body_bytes=server.max_body_bytes,
         body_timeout_s=server.body_timeout_s,

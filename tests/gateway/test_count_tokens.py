@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from junctor.chat import BadRequest, BodyTooLarge, ChatRequest, ModelCard, UnknownModel
+from junctor.chat import ChatRequest, ModelCard
 from junctor.gateway.count_tokens import PATH, CountTokens
+from junctor.gateway.keys import ANYBODY
+from junctor.gateway.menu import Menu
+from junctor.gateway.rest import Rest
 from junctor.pool.scripted import ScriptedModel, parse_script
 from running import Running, running
 
@@ -38,8 +40,9 @@ def client(asked: Asked, max_body_bytes: int = 10_000) -> TestClient:
         name: ScriptedModel(ModelCard(name=name), parse_script([{"text": "a"}]))
         for name in ("small", "claude")
     }
-    app = CountTokens(pool, {"claude": asked}, max_body_bytes=max_body_bytes, body_timeout_s=5)
-    return TestClient(Starlette(routes=[Route(PATH, app, methods=["POST"])]))
+    menu = Menu({name: [model.card] for name, model in pool.items()}, {})
+    app = CountTokens(pool, menu, {"claude": asked}, max_body_bytes=max_body_bytes, body_timeout_s=5)
+    return TestClient(Rest([Route(PATH, app, methods=["POST"])], lambda _: ANYBODY))
 
 
 def count(client: TestClient, **fields: Any) -> Any:
@@ -64,16 +67,10 @@ def test_for_others_it_is_an_estimate_that_says_so() -> None:
     assert asked.requests == []
 
 
-def test_bad_requests_are_raised() -> None:
-    for fields, error in (
-        ({"model": "none"}, UnknownModel),
-        ({"model": "small", "messages": 5}, BadRequest),
-        ({}, BadRequest),
-    ):
-        with pytest.raises(error):
-            count(client(Asked()), **fields)
-    with pytest.raises(BodyTooLarge):
-        count(client(Asked(), max_body_bytes=5), model="small")
+def test_bad_requests_are_refused() -> None:
+    for fields, status in (({"model": "none"}, 404), ({"model": "small", "messages": 5}, 400), ({}, 400)):
+        assert count(client(Asked()), **fields).status_code == status
+    assert count(client(Asked(), max_body_bytes=5), model="small").status_code == 413
 
 
 CONFIG = """
@@ -81,15 +78,24 @@ CONFIG = """
 name = "small"
 provider = "scripted"
 script = [{ text = "Hi" }]
+[[models]]
+name = "large"
+provider = "scripted"
+script = [{ text = "Hi" }]
 [[keys]]
 name = "team"
 sha256 = "%s"
+[[keys]]
+name = "narrow"
+sha256 = "%s"
+models = ["small"]
 """
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    config = CONFIG % hashlib.sha256(b"junctor_test").hexdigest()
+    digests = (hashlib.sha256(key).hexdigest() for key in (b"junctor_test", b"narrow"))
+    config = CONFIG % (*digests,)
     with running(config, tmp_path_factory.mktemp("server")) as it:
         yield it
 
@@ -122,3 +128,18 @@ def test_it_leaves_no_row_in_the_ledger(server: Running) -> None:
     ask(server, {"model": "small", "messages": USER}, "junctor_test")
     with sqlite3.connect(server.database) as connection:
         assert connection.execute("SELECT count(*) FROM ledger").fetchone() == (0,)
+
+
+def test_a_key_counts_for_the_models_that_it_may_use(server: Running) -> None:
+    """As it may chat with them, limits of the request included."""
+    for fields, status in (
+        ({"model": "small"}, 200),
+        ({"model": "auto"}, 200),
+        ({"model": "large"}, 403),
+        ({"model": "claude-junctor-large"}, 403),
+        ({"model": "auto", "junctor": {"only": ["large"]}}, 403),
+    ):
+        assert ask(server, {"messages": USER} | fields, "narrow")[0] == status, fields
+    status, body, _ = ask(server, {"messages": USER, "model": "large"}, "narrow")
+    assert body["error"]["type"] == "permission_error"
+    assert ask(server, {"messages": USER, "model": "large"}, "junctor_test")[0] == 200

@@ -122,3 +122,15 @@ def test_a_price_that_nobody_knows_counts_as_nothing() -> None:
 
 def test_the_prompt_may_be_written_to_a_dearer_cache() -> None:
     assert MENU.estimate("caching", request("caching", 1), 1000).most_nano == 12_500 * NANO // 1_000_000
+
+
+@pytest.mark.parametrize("names", [(), ("cheap",), ("auto",), ("auto", "dear"), ("safe",), ("gone",)])
+@pytest.mark.parametrize("name", ["cheap", "dear", "safe", "auto"])
+def test_what_it_permits_is_what_it_lets_pass(names: tuple[str, ...], name: str) -> None:
+    """One rule, asked in two ways."""
+    try:
+        MENU.permit(caller(*names), name, request(name))
+    except ModelForbidden:
+        assert not MENU.permits(caller(*names), name)
+    else:
+        assert MENU.permits(caller(*names), name)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
 import pytest
-from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from junctor.chat import ModelCard
+from junctor.gateway.keys import ANYBODY
+from junctor.gateway.menu import Menu
 from junctor.gateway.metrics import Metrics
 from junctor.gateway.models_api import routes
+from junctor.gateway.rest import Rest
 from junctor.pool.scripted import ScriptedModel, parse_script
+from running import Running, running
 
 
 def client(**parts: str) -> TestClient:
@@ -17,7 +27,8 @@ def client(**parts: str) -> TestClient:
         name: ScriptedModel(ModelCard(name=name, provider="test"), parse_script([{"text": "Hi"}]))
         for name in ("org/small", "claude-big")
     }
-    return TestClient(Starlette(routes=routes(pool, Metrics(), lambda: parts)))
+    menu = Menu({name: [model.card] for name, model in pool.items()}, {})
+    return TestClient(Rest(routes(pool, menu, Metrics(), lambda: parts), lambda _: ANYBODY))
 
 
 def test_models_are_listed_and_found_by_names_with_slashes() -> None:
@@ -57,3 +68,77 @@ def test_metrics_are_what_prometheus_reads() -> None:
     answer = client().get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert b"# TYPE junctor_requests_total counter" in answer.content
+
+
+CONFIG = """
+[[models]]
+name = "small"
+provider = "scripted"
+script = [{ text = "Hi" }]
+[[models]]
+name = "large"
+provider = "scripted"
+script = [{ text = "Hi" }]
+[[models]]
+name = "vectors"
+provider = "scripted"
+kind = "embeddings"
+"""
+MODELS = {
+    "all": None,
+    "one": ["small"],
+    "router": ["auto"],
+    "mixed": ["auto", "large"],
+    "vectors": ["vectors"],
+    "gone": ["was-here"],
+}
+KEYED = CONFIG + "".join(
+    f'[[keys]]\nname = "{name}"\nsha256 = "{hashlib.sha256(name.encode()).hexdigest()}"\n'
+    + (f"models = {json.dumps(models)}\n" if models else "")
+    for name, models in MODELS.items()
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(KEYED, tmp_path_factory.mktemp("server")) as it:
+        yield it
+
+
+def get(server: Running, path: str, key: str) -> tuple[int, Any]:
+    try:
+        with urlopen(Request(server.api + path, headers={"authorization": f"Bearer {key}"})) as reply:
+            return reply.status, json.load(reply)
+    except HTTPError as error:
+        with error:
+            return error.code, json.load(error)["error"]
+
+
+@pytest.mark.parametrize(
+    ("key", "seen"),
+    [
+        ("all", ["small", "large", "vectors", "auto"]),
+        ("one", ["small", "auto"]),
+        ("router", ["auto"]),
+        ("mixed", ["large", "auto"]),
+        ("vectors", ["vectors"]),
+        ("gone", []),
+    ],
+)
+def test_a_key_sees_the_models_that_it_may_use_and_no_others(
+    server: Running, key: str, seen: list[str]
+) -> None:
+    """`auto` where it would have something to choose from."""
+    assert [model["id"] for model in get(server, "/models", key)[1]["data"]] == seen
+    for name in ("small", "large", "vectors", "auto"):
+        status, body = get(server, f"/models/{name}", key)
+        assert (status, body.get("code")) == ((200, None) if name in seen else (403, "model_not_allowed"))
+
+
+def test_what_does_not_exist_is_told_without_the_names_of_others(server: Running) -> None:
+    status, error = get(server, "/models/larg", "one")
+    assert (status, error["code"]) == (404, "model_not_found")
+    assert "small" in error["message"]
+    assert "large" not in error["message"]
+    assert get(server, "/models/claude-junctor-large", "one")[0] == 403
+    assert get(server, "/models/claude-junctor-small", "one")[0] == 200

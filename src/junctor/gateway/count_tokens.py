@@ -11,9 +11,11 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 
 from junctor.chat import ChatRequest, Pool
+from junctor.gateway.keys import Caller
+from junctor.gateway.menu import Menu
 from junctor.gateway.receive import ClientGone, Receive, Scope, Send, read_body, read_headers
+from junctor.gateway.rest import CALLER
 from junctor.pool.metered import count_prompt_tokens
-from junctor.pool.pool import find
 from junctor.wire.messages_request import parse_count_request
 
 PATH = "/v1/messages/count_tokens"
@@ -24,13 +26,20 @@ _ESTIMATED = (b"x-junctor-warning", b"estimated from the size: the model's API c
 
 
 class CountTokens:
-    """Counts the tokens of a request. Raises `JunctorError`; who may ask is checked before."""
+    """Counts the tokens of a request, for a key that may use its model. Raises `JunctorError`."""
 
     def __init__(
-        self, pool: Pool, counters: Mapping[str, Counter], *, max_body_bytes: int, body_timeout_s: float
+        self,
+        pool: Pool,
+        menu: Menu,
+        counters: Mapping[str, Counter],
+        *,
+        max_body_bytes: int,
+        body_timeout_s: float,
     ) -> None:
         """`counters`: by the name of the model, for those whose upstream can count."""
         self._pool = pool
+        self._menu = menu
         self._counters = counters
         self._max_body_bytes = max_body_bytes
         self._body_timeout_s = body_timeout_s
@@ -45,7 +54,10 @@ class CountTokens:
         except ClientGone:
             return
         request = parse_count_request(body, headers)
-        counter = self._counters.get(find(self._pool, request.model).card.name)
+        caller: Caller = scope[CALLER]
+        name = self._menu.find(caller, self._pool, request.model).card.name
+        self._menu.permit(caller, name, request)
+        counter = self._counters.get(name)
         fields = [(b"content-type", b"application/json")]
         if counter is not None:
             reply = await counter(request)

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from junctor.chat import ChatRequest, ModelCard, ModelForbidden
+from junctor.chat import ChatRequest, Model, ModelCard, ModelForbidden, Pool, UnknownModel
 from junctor.gateway.keys import NANO, Caller
+from junctor.pool.pool import ALIAS_PREFIX, find
 
 TYPICAL_ANSWER_TOKENS = 500
 "For rates, of a request that states no limit: answers to everyday prompts have some 200 to 700."
@@ -57,10 +58,7 @@ class Menu:
         if not caller.models or (name in caller.models and name not in self._routed):
             return request
         if name not in self._routed:
-            raise ModelForbidden(
-                f"this API key may not use the model `{name}`; it may use: {_listed(caller.models)}",
-                param="model",
-            )
+            raise _forbidden(caller, name)
         allowed = [rate.model for rate in self._routed[name] if rate.model in caller.models]
         if not allowed and set(caller.models) == {name}:
             return request  # the router alone is allowed, and with it all that it chooses from
@@ -74,6 +72,27 @@ class Menu:
             )
         constraints = msgspec.structs.replace(request.constraints, only=only)
         return msgspec.structs.replace(request, constraints=constraints)
+
+    def permits(self, caller: Caller, name: str) -> bool:
+        """Whether the caller's key may use it: `permit` lets a request that states no limits pass."""
+        if not caller.models or set(caller.models) == {name}:
+            return True
+        if name not in self._routed:
+            return name in caller.models
+        return any(rate.model in caller.models for rate in self._routed[name])
+
+    def find(self, caller: Caller, pool: Pool, name: str) -> Model:
+        """A model of the pool, for a caller who knows of those alone that the key may use.
+
+        Raises `ModelForbidden`, and `UnknownModel`, which names no others.
+        """
+        own = {each: model for each, model in pool.items() if self.permits(caller, each)}
+        try:
+            return find(own, name)
+        except UnknownModel:
+            if len(own) < len(pool) and (name in pool or name.removeprefix(ALIAS_PREFIX) in pool):
+                raise _forbidden(caller, name) from None
+            raise
 
     def estimate(self, name: str, request: ChatRequest, prompt_tokens: int) -> Estimate:
         """What a request may come to at the dearest model that may answer it."""
@@ -119,6 +138,12 @@ def _rate_of(card: ModelCard) -> _Rate:
     price = card.price
     read = max(price.input, price.cache_write or 0.0)
     return _Rate(card.name, read * _NANO_PER_TOKEN, price.output * _NANO_PER_TOKEN, most)
+
+
+def _forbidden(caller: Caller, name: str) -> ModelForbidden:
+    return ModelForbidden(
+        f"this API key may not use the model `{name}`; it may use: {_listed(caller.models)}", param="model"
+    )
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -9,12 +9,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from junctor.chat import Pool
+from junctor.gateway.menu import Menu
 from junctor.gateway.metrics import CONTENT_TYPE, Metrics
-from junctor.pool.pool import ALIAS_PREFIX, find
+from junctor.gateway.rest import CALLER
+from junctor.pool.pool import ALIAS_PREFIX
 from junctor.wire.model_list import render_model, render_models
-
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-"For probes: they carry no key, and learn which parts work."
 
 CLAUDE_CODE_LISTS = ("claude", "anthropic")
 "How the names begin that Claude Code takes out of a list of models; the others get an alias."
@@ -29,19 +28,23 @@ Readiness = Callable[[], dict[str, str]]
 "What each part of the server says of itself, for example `{'store': 'ok', 'model qwen': 'loading'}`."
 
 
-def routes(pool: Pool, metrics: Metrics, readiness: Readiness) -> list[Route]:
+def routes(pool: Pool, menu: Menu, metrics: Metrics, readiness: Readiness) -> list[Route]:
     """`GET /v1/models`, `/v1/models/{name}`, `/healthz`, `/readyz`, `/metrics`."""
 
     async def list_models(request: Request) -> Response:
-        """The models of the pool, `auto` among them; Anthropic's clients get names that Claude Code lists."""
+        """The models that the key may use; Anthropic's clients get names that Claude Code lists."""
         prefix = ALIAS_PREFIX if "anthropic-version" in request.headers else ""
-        models = ((_listed(model.card.name, prefix), model.card) for model in pool.values())
-        return Response(render_models(models), media_type="application/json")
+        caller = request.scope[CALLER]
+        cards = (model.card for model in pool.values() if menu.permits(caller, model.card.name))
+        return Response(
+            render_models((_listed(card.name, prefix), card) for card in cards), media_type="application/json"
+        )
 
     async def show_model(request: Request) -> Response:
         """One model."""
         name = request.path_params["name"]
-        return Response(render_model(name, find(pool, name).card), media_type="application/json")
+        model = menu.find(request.scope[CALLER], pool, name)
+        return Response(render_model(name, model.card), media_type="application/json")
 
     async def healthz(_: Request) -> Response:
         """Whether the process lives."""

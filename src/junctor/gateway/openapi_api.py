@@ -17,8 +17,8 @@ from junctor.chat import UnknownRoute
 from junctor.gateway.admit import Doorkeeper
 from junctor.gateway.dialect import DIALECTS, canonical_path, render_refusal
 from junctor.gateway.key_json import KeyList, NewKeyDocument
-from junctor.gateway.models_api import OPEN_PATHS
 from junctor.gateway.reload_api import Reloaded
+from junctor.gateway.rest import OPEN_PATHS
 from junctor.pool.ledger_store import LedgerRow
 from junctor.wire.openapi import Envelope, Served, Server, render_openapi
 

@@ -12,13 +12,14 @@ from starlette.routing import Router as Routes
 from junctor.chat import InternalError, JunctorError, UnknownRoute, WrongMethod
 from junctor.gateway.dialect import render_refusal
 from junctor.gateway.keys import Caller
-from junctor.gateway.models_api import OPEN_PATHS
 from junctor.gateway.receive import Receive, Scope, Send, read_headers
 from junctor.gateway.reply import Reply
 from junctor.store.ids import new_id
 
 log = logging.getLogger(__name__)
 
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+"For probes: they carry no key, and learn which parts work."
 CALLER = "junctor.caller"
 "Key of the ASGI scope: who asks, as `Doorkeeper` names it."
 _QUOTED_CHARACTERS = 200

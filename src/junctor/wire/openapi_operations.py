@@ -141,7 +141,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         id="listModels", tag="OpenAI", parameters=(_VERSION,), replies=_json("ModelList")
     ),
     ("GET", "/v1/models/{name}"): Operation(
-        id="getModel", tag="OpenAI", replies=_json("Model"), errors=("model_not_found",)
+        id="getModel", tag="OpenAI", replies=_json("Model"), errors=("model_not_found", "model_not_allowed")
     ),
     ("GET", "/api/decisions/{id}"): Operation(
         id="getDecision",
