@@ -21,7 +21,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
-from junctor.chat import ChatRequest, Event, JunctorError, Model, ModelCard
+from junctor.chat import ChatRequest, Event, JunctorError, Model, ModelCard, Routed
 from junctor.pool.choice import Chooser, Counts, Policy, Visit, Watched
 from junctor.pool.hedged import Opened, open_answer, race
 from junctor.pool.outlier import Call, Health, ModelHealth
@@ -87,13 +87,15 @@ class Resilience:
         }
 
     async def answer(
-        self, candidates: Sequence[Watched], request: ChatRequest
+        self, candidates: Sequence[Watched], request: ChatRequest, routed: Routed | None = None
     ) -> AsyncGenerator[Event, None]:
-        """The answer of the first candidate that begins one.
+        """The answer of the first candidate that begins one; before it `routed`, which led to them.
 
         Raises the error of the last one asked when none does; its message names every model and its failure.
         Raises `UpstreamUnavailable`, or `UpstreamRateLimited`, when there is none that may be asked.
         """
+        if routed is not None:
+            yield routed
         total_s = self._policy.total_s
         limit_s = total_s if request.within_s is None else min(total_s, request.within_s)
         visit = Visit(candidates, request, self._clock() + limit_s)

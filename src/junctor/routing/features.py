@@ -11,8 +11,6 @@ zlib's CRC-32: stable across processes and machines, unlike Python's salted `has
 from __future__ import annotations
 
 import re
-import sys
-from array import array
 from math import log1p
 from zlib import crc32
 
@@ -68,12 +66,7 @@ _CHOICE = re.compile(rb"\n[ \t]*\(?[A-J][.):][ \t]")
 _LIST_ITEM = re.compile(rb"\n[ \t]*(?:[-*]|[0-9]{1,2}[.)])[ \t]")
 _SMALL_AND_SPACE = bytes(range(97, 123)) + b" "
 "Most of a text; what is left without them is quick to go over again and again."
-_CAPITALS = bytes(range(65, 91))
-_DIGITS = b"0123456789"
-_ASCII = bytes(range(128))
-_MARKS = bytes(byte for byte in range(33, 127) if not chr(byte).isalnum())
-_CJK_LEADS = bytes(range(0xE3, 0xEE))
-_LOW_HALF = 0 if sys.byteorder == "little" else 1
+_OPERATORS = b"+*/=<>^"
 
 
 def _fold(byte: int) -> int:
@@ -84,7 +77,20 @@ def _fold(byte: int) -> int:
     return ord(character.lower()) if character.isupper() else ord("0" if character.isdigit() else " ")
 
 
+def _kind(byte: int) -> bytes:
+    """What features count a byte as."""
+    if byte >= 128:
+        return b"\xe3" if 0xE3 <= byte < 0xEE else b"\x80"
+    for kind, sort in ((b"0", b"0123456789"), (b"A", bytes(range(65, 91))), (b"+", _OPERATORS)):
+        if byte in sort:
+            return kind
+    return b"." if chr(byte).isprintable() and not chr(byte).isalnum() else b" "
+
+
 _FOLDED = bytes(map(_fold, range(256)))
+_KINDS = b"".join(map(_kind, range(256)))
+"""A digit is `0`, a capital `A`, an operator `+`, another mark `.`, the first byte of a Chinese, Japanese or
+Korean character E3, any other byte beyond ASCII 80."""
 
 _WH = frozenset(b"what which who whom whose when where".split())
 _HOW_MANY = frozenset(b"many much often far old total calculate compute determine find sum average".split())
@@ -100,8 +106,6 @@ _CODE_WORDS = frozenset(
     b"lambda".split()
 )
 _CODE_MARKS = (b"==", b"=>", b"</", b";\n", b"{\n", b"()", b"):\n")
-_IN_CODE = b"=</;{()"
-"No mark of code without one of these."
 _CONDITIONAL = frozenset(b"if then given suppose let such assume unless every each twice half".split())
 
 
@@ -130,9 +134,7 @@ def _words(data: bytes) -> list[bytes]:
 
 
 def _hashed(distinct: set[bytes]) -> tuple[int, ...]:
-    # As half words, every second one: the lower two bytes of each, without a step of Python for each.
-    codes = array("I", map(crc32, distinct))
-    return tuple(set(memoryview(codes).cast("B").cast("H")[_LOW_HALF::2]))
+    return tuple({code & (BUCKETS - 1) for code in map(crc32, distinct)})
 
 
 def _named(data: bytes, words: list[bytes], distinct: set[bytes]) -> tuple[float, ...]:
@@ -140,7 +142,8 @@ def _named(data: bytes, words: list[bytes], distinct: set[bytes]) -> tuple[float
     count = len(words) or 1
     lengths = list(map(len, words))
     rare = data.translate(None, _SMALL_AND_SPACE)
-    beyond_ascii = 0 if rare.isascii() else len(rare.translate(None, _ASCII))
+    kinds = rare.translate(_KINDS)
+    operators, cjk = kinds.count(b"+"), kinds.count(b"\xe3")
     has_lines = b"\n" in rare
     return (
         log1p(len(data)),
@@ -149,11 +152,11 @@ def _named(data: bytes, words: list[bytes], distinct: set[bytes]) -> tuple[float
         min(20.0, sum(lengths) / count),
         len([1 for length in lengths if length > LONG_WORD]) / count,
         len(distinct) / count,
-        _count(rare, _DIGITS) / size,
-        _count(rare, _CAPITALS) / size,
-        _count(rare, _MARKS) / size,
-        beyond_ascii / size,
-        _count(rare, _CJK_LEADS) / size if beyond_ascii else 0.0,
+        kinds.count(b"0") / size,
+        kinds.count(b"A") / size,
+        (kinds.count(b".") + operators) / size,
+        (kinds.count(b"\x80") + cjk) / size,
+        cjk / size,
         log1p(rare.count(b"?")),
         float(data.rstrip().endswith(b"?")),
         float(not distinct.isdisjoint(_WH)),
@@ -163,10 +166,10 @@ def _named(data: bytes, words: list[bytes], distinct: set[bytes]) -> tuple[float
         float(not distinct.isdisjoint(_CREATIVE)),
         float(not distinct.isdisjoint(_NEGATION)),
         log1p(len(_CHOICE.findall(data)) if has_lines else 0),
-        log1p(_count_code(data, rare, distinct)),
+        log1p(len(distinct & _CODE_WORDS) + sum([data.count(mark) for mark in _CODE_MARKS if mark in rare])),
         float(b"```" in rare and b"```" in data),
         log1p(rare.count(b"\\") + (data.count(b"$$") if b"$" in rare else 0)),
-        _count(rare, b"+*/=<>^") / size,
+        operators / size,
         float(b"$" in rare),
         float(b"%" in rare),
         log1p(rare.count(b'"')),
@@ -174,15 +177,3 @@ def _named(data: bytes, words: list[bytes], distinct: set[bytes]) -> tuple[float
         log1p(len(distinct & _CONDITIONAL)),
         float(b"__" in rare and b"__" in data),
     )
-
-
-def _count_code(data: bytes, rare: bytes, distinct: set[bytes]) -> int:
-    """Words and marks of code. A mark cannot be in the text when it is not in what is rare of it."""
-    found = len(distinct & _CODE_WORDS)
-    if _count(rare, _IN_CODE):
-        found += sum(data.count(mark) for mark in _CODE_MARKS if mark in rare)
-    return found
-
-
-def _count(data: bytes, wanted: bytes) -> int:
-    return len(data) - len(data.translate(None, wanted))

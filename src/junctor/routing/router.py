@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
 
 from junctor.chat import (
     ChatRequest,
@@ -30,6 +29,8 @@ from junctor.routing.predictor import Predictor
 
 NAME = "auto"
 "What callers send as `model`."
+_SHOWN = ("tokens", *NAMES)
+"Names of `Decision.features`."
 
 
 class Router:
@@ -68,18 +69,15 @@ class Router:
         placed = sorted(zip(self._placed, self._cards, strict=True), key=lambda pair: pair[0].ability)
         return placed[-1][1] if placed else None
 
-    async def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+    def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """Decide, say so, and pass on the answer of the chosen model, or of the next one that begins one.
 
-        Raises `NoModelFits` and `BadRequest` before anything is said.
+        Raises `NoModelFits` and `BadRequest` at once.
         """
         decision, order = self.decide(request)
         self._save_decision(decision)
-        yield Routed(decision)
         candidates = [self._watched[name] for name in order]
-        async with aclosing(self._resilience.answer(candidates, request)) as events:
-            async for event in events:
-                yield event
+        return self._resilience.answer(candidates, request, Routed(decision))
 
     def decide(self, request: ChatRequest) -> tuple[Decision, tuple[str, ...]]:
         """The decision for a request, and the models to ask, in order. Asks nobody."""
@@ -121,7 +119,7 @@ class Router:
             rule=ranking.rule,
             mode=demand.mode_name,
             floor=demand.floor,
-            features={"tokens": float(demand.tokens), **dict(zip(NAMES, features.named, strict=True))},
+            features=dict(zip(_SHOWN, (float(demand.tokens), *features.named), strict=True)),
             path="prompt",
             took_us=(time.perf_counter() - began) * 1e6,
             saved_usd=ranking.saved_usd,
