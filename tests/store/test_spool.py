@@ -9,6 +9,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,19 @@ def orphan(spool: Spool) -> None:
     spool._segments.clear()
 
 
+@contextmanager
+def full_disk(after: int) -> Iterator[None]:
+    """No file of this process can be longer."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (after, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
 values = st.dictionaries(
     st.text(max_size=5),
     st.none() | st.text() | st.binary() | st.floats(allow_nan=False) | st.integers(-(2**63), 2**63 - 1),
@@ -61,6 +76,48 @@ def test_what_was_appended_comes_back_in_order(
         spool.append(sql, parameters)
     orphan(spool)
     assert sorted(map(repr, read(database))) == sorted(map(repr, statements))
+
+
+@given(
+    statements=st.lists(st.tuples(st.sampled_from([SQL, "other", "third"]), values, st.booleans())),
+    size=st.integers(1, 200),
+)
+def test_what_may_wait_for_the_next_is_there_once_that_is(
+    statements: list[tuple[str, dict[str, Any], bool]], size: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """In the order appended: of what no other append has followed yet, nothing need be there."""
+    database = tmp_path_factory.mktemp("spool") / "x.db"
+    spool = Spool(database, segment_bytes=size)
+    safe = 0
+    for at, (sql, parameters, may_wait) in enumerate(statements):
+        spool.append(sql, parameters, with_next=may_wait)
+        safe = safe if may_wait else at + 1
+    orphan(spool)
+    found, given = read(database), [statement[:2] for statement in statements]
+    assert len(found) >= safe
+    assert sorted(map(repr, found)) == sorted(map(repr, given[: len(found)]))
+
+
+def test_what_waits_for_the_next_is_written_without_one_when_sqlite_could_not_take_it(tmp_path: Path) -> None:
+    """With the end of its file: that is what the next start reads."""
+    spool = Spool(tmp_path / "x.db")
+    for number in (1, 2):
+        spool.append(SQL, {"id": 2 * number})
+        spool.keep(spool.append(SQL, {"id": 2 * number + 1}, with_next=True))
+    spool.close()
+    assert read(tmp_path / "x.db") == [(SQL, {"id": number}) for number in (2, 3, 4, 5)]
+
+
+def test_what_waits_for_the_next_outlives_an_append_that_fails(tmp_path: Path) -> None:
+    """Its own append was promised; that of the other row was not."""
+    spool = Spool(tmp_path / "x.db")
+    spool.append(SQL, {"id": 1})
+    spool.append(SQL, {"id": 2}, with_next=True)
+    with full_disk(spool._size + 10), pytest.raises(OSError, match=r"large|full"):
+        spool.append(SQL, {"id": 3, "text": "x" * 1000})
+    spool.append(SQL, {"id": 4})
+    orphan(spool)
+    assert read(tmp_path / "x.db") == [(SQL, {"id": number}) for number in (1, 2, 4)]
 
 
 @given(cut=st.integers(0, 400), flip=st.integers(0, 400))
@@ -111,15 +168,8 @@ def test_a_full_disk_leaves_no_half_record(tmp_path: Path) -> None:
     """The next append, once there is room, is found again."""
     spool = Spool(tmp_path / "x.db")
     spool.append(SQL, {"id": 1})
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (spool._size + 10, before[1]))
-        with pytest.raises(OSError, match=r"large|full"):
-            spool.append(SQL, {"id": 2, "text": "x" * 1000})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
+    with full_disk(spool._size + 10), pytest.raises(OSError, match=r"large|full"):
+        spool.append(SQL, {"id": 2, "text": "x" * 1000})
     spool.append(SQL, {"id": 3})
     orphan(spool)
     assert read(tmp_path / "x.db") == [(SQL, {"id": 1}), (SQL, {"id": 3})]

@@ -27,7 +27,7 @@ class DecisionStore:
         self._now = now
 
     def save(self, decision: Decision) -> None:
-        """Add it. The ledger's row comes after it in the same queue: where that row is, the decision is."""
+        """Add it, to be kept with the row of the ledger that comes next: where that is, the decision is."""
         self._database.append(
             _INSERT,
             {
@@ -38,6 +38,7 @@ class DecisionStore:
                 "mode": decision.mode,
                 "document": msgspec.json.encode(decision).decode(),
             },
+            with_next=True,
         )
 
     async def find(self, id: str) -> Decision | None:  # noqa: A002 - of a decision or of a request

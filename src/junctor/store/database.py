@@ -120,15 +120,18 @@ class Database:
         assert self._writer is not None, "the database is not open: await open() first"
         return self._writer.put(sql, parameters)
 
-    def append(self, sql: str, parameters: Mapping[str, Any] = _NOTHING) -> asyncio.Future[None] | None:
+    def append(
+        self, sql: str, parameters: Mapping[str, Any] = _NOTHING, *, with_next: bool = False
+    ) -> asyncio.Future[None] | None:
         """As `write`, for an INSERT that may be run twice: None when it is safe at once, in the spool.
 
-        Of two rows with the same primary key the first counts. Never raises.
+        Of two rows with the same primary key the first counts. `with_next`: it need not be safe before the
+        next one is. Never raises.
         """
         assert self._writer is not None, "the database is not open: await open() first"
         if self._synchronous == "NORMAL":
             try:
-                self._writer.append(sql, parameters)
+                self._writer.append(sql, parameters, with_next=with_next)
             except (OSError, ValueError, TypeError, OverflowError) as error:  # or nothing that it can encode
                 log.warning("the spool beside %s takes nothing: %s", self._path, error)
             else:

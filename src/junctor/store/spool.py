@@ -29,6 +29,7 @@ SEGMENT_BYTES = 8 * 1024 * 1024
 
 _HEAD = struct.Struct("<II")
 _MOST_RECORD_BYTES = 64 * 1024 * 1024
+_MOST_PENDING_BYTES = 256 * 1024
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[int, Any]).decode
 
@@ -51,15 +52,18 @@ class Spool:
         self._segments: deque[_Segment] = deque()
         self._known: dict[str, int] = {}
         "Numbers of the statements that the current file defines."
+        self._pending = b""
+        "Records that go with the next one."
         self._size = 0
         self._number = 0
         self._kept = set[int]()
         self._put_off = list[Path]()
 
-    def append(self, sql: str, parameters: Mapping[str, Any]) -> int:
+    def append(self, sql: str, parameters: Mapping[str, Any], *, with_next: bool = False) -> int:
         """Keep one statement; when this returns, it survives our death. Gives the number of its file.
 
-        Raises `OSError`; then nothing of it is kept.
+        `with_next`: it need not survive before the next one does, and saves a system call. Raises `OSError`;
+        then nothing of it is kept.
         """
         if not self._segments or self._size >= self._segment_bytes or self._number in self._kept:
             self._begin()
@@ -69,7 +73,10 @@ class Spool:
             number = len(self._known)
             data = _frame(_encode((number, sql)))
         data += _frame(_encode((number, parameters)))
-        self._write(data)
+        if with_next and len(self._pending) < _MOST_PENDING_BYTES:
+            self._pending += data
+        else:
+            self._write(self._pending + data)
         self._known[sql] = number
         return self._number
 
@@ -92,6 +99,8 @@ class Spool:
 
     def close(self) -> None:
         """Of all files, SQLite has got what it could take."""
+        with suppress(OSError):
+            self._write(self._pending)
         while self._segments:
             self._leave(self._segments.popleft())
 
@@ -103,6 +112,7 @@ class Spool:
         os.close(segment.file)
 
     def _begin(self) -> None:
+        self._write(self._pending)
         while True:
             self._number += 1
             path = Path(f"{self._prefix}-{self._number}")
@@ -114,6 +124,9 @@ class Spool:
         self._size, self._known = 0, {}
 
     def _write(self, data: bytes) -> None:
+        """Write what is pending and what comes with it."""
+        if not data:
+            return
         file, written, reason = self._segments[-1].file, 0, "the disk is full"
         try:
             written = os.write(file, data)
@@ -124,6 +137,7 @@ class Spool:
             os.ftruncate(file, self._size)
             raise OSError(reason)
         self._size += len(data)
+        self._pending = b""
 
 
 def _frame(payload: bytes) -> bytes:

@@ -139,15 +139,15 @@ class Writer:
         self._hurry.set()
         return future
 
-    def append(self, sql: str, parameters: Mapping[str, Any]) -> None:
-        """Queue one INSERT that survives our death when this returns.
+    def append(self, sql: str, parameters: Mapping[str, Any], *, with_next: bool = False) -> None:
+        """Queue one INSERT that survives our death when this returns; `with_next`: when the next one does.
 
         When the queue is full, the spool alone has it, and SQLite gets it when there is time. Raises
         `OSError` when the spool cannot take it: it is not queued then.
         """
         if self._closing:
             raise OSError("the database is closed")
-        segment = self._spool.append(sql, parameters)
+        segment = self._spool.append(sql, parameters, with_next=with_next)
         self._taken += 1
         if self.waiting > self._queue_limit:
             self._spool.keep(segment)
