@@ -25,7 +25,7 @@ from junctor.pool.responses_upstream import OpenAIResponsesUpstream
 from junctor.pool.scripted import ScriptedModel
 from junctor.pool.transport import Transport
 from junctor.pool.upstream import AnthropicUpstream, OpenAIUpstream
-from junctor.settings import Settings, parse_settings
+from junctor.settings import HedgingSettings, Settings, parse_settings
 from junctor.settings_check import SettingsError
 from running import environment
 
@@ -241,7 +241,7 @@ async def test_fallbacks_and_the_router_may_answer_and_embeddings_are_not_routed
     price = { input = 9, output = 9 }
     """
     members = await choose_members(settings(text), environment(tmp_path))
-    menu = menu_of(members, ModelCard(name="auto"))
+    menu = menu_of(members, ModelCard(name="auto"), HedgingSettings())
     asked = ChatRequest(model="cheap", messages=Raw(b"[]"), max_tokens=1)
     nano = {name: menu.estimate(name, asked, 9).most_nano for name in ("cheap", "dear", "auto", "vectors")}
     assert nano == {"cheap": 20_000, "dear": 20_000, "auto": 20_000, "vectors": 90_000}

@@ -38,7 +38,14 @@ from junctor.serving.engine import LlamaEngine
 from junctor.serving.llama import LocalModel
 from junctor.serving.manifest import named, shipped
 from junctor.serving.weights import installed
-from junctor.settings import Environment, KeySettings, ModelSettings, ServerSettings, Settings
+from junctor.settings import (
+    Environment,
+    HedgingSettings,
+    KeySettings,
+    ModelSettings,
+    ServerSettings,
+    Settings,
+)
 from junctor.settings_check import SettingsError, suggestion
 from junctor.wire.embeddings import RELAY as EMBEDDINGS
 
@@ -318,7 +325,7 @@ def with_fallbacks(
     return models
 
 
-def menu_of(members: Sequence[Member], router: ModelCard) -> Menu:
+def menu_of(members: Sequence[Member], router: ModelCard, hedging: HedgingSettings) -> Menu:
     """Who may answer under each name of the pool."""
     cards = {member.card.name: member.card for member in members}
     named = {
@@ -326,7 +333,7 @@ def menu_of(members: Sequence[Member], router: ModelCard) -> Menu:
         for member in members
     }
     chats = [member.card for member in members if member.settings.kind == "chat"]
-    return Menu(named, {router.name: chats})
+    return Menu(named, {router.name: chats}, hedges=hedging.enabled and hedging.share > 0)
 
 
 def policy_of(settings: Settings) -> Policy:

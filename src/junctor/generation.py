@@ -106,7 +106,7 @@ def build(
     )
     pool: dict[str, Model] = {**with_fallbacks(members, metered, resilience), router.card.name: router}
     doorkeeper = doorkeeper_of(settings, lasting.keys)
-    menu = menu_of(members, router.card)
+    menu = menu_of(members, router.card, settings.hedging)
     responses = ResponseStore(lasting.database, timedelta(days=settings.store.keep_responses_days))
     memory = ResponseMemory(responses)
     pools = {

@@ -67,6 +67,27 @@ def server(tmp_path: Path) -> Iterator[Running]:
         yield it
 
 
+HEDGED = """
+[hedging]
+enabled = true
+share = 1.0
+[[models]]
+name = "first"
+provider = "scripted"
+price = { input = 10, output = 0 }
+fallbacks = ["second"]
+script = [
+  { when = "slow", delay_s = 5 }, { text = "Late." },
+  { turn = true, text = "Hi.", usage = { input_tokens = 1000, output_tokens = 1 } },
+]
+[[models]]
+name = "second"
+provider = "scripted"
+price = { input = 10, output = 0 }
+script = [{ delay_s = 0.5 }, { text = "Hi.", usage = { input_tokens = 1000, output_tokens = 1 } }]
+"""
+
+
 class Client:
     """Holds one key."""
 
@@ -310,3 +331,21 @@ async def test_kill_9_in_the_midst_leaves_nothing_reserved_and_nothing_uncounted
         server.kill()
     await open_and_close(database)
     assert spent_by(database, key_id) == DOLLAR
+
+
+async def test_hedged_requests_do_not_overspend(tmp_path: Path) -> None:
+    """Each is paid for twice; what one costs was learnt from one that was not."""
+    text = "x" * 3900  # some 1,000 tokens: the call that is cancelled costs as much as the one that answers
+    with running(HEDGED, tmp_path) as server:
+        boss = Client(server, usd_per_day=100)
+        for _ in range(40):  # from 32 on it is known what is late
+            await boss.ask("first", text)
+        client = Client(server, usd_per_day=0.2)
+        assert (await client.ask("first", text)).status == 200
+        assert client.spent == CENT
+        replies = await asyncio.gather(*[client.ask("first", f"slow{text}") for _ in range(60)])
+        served = [reply for reply in replies if reply.status == 200]
+        assert all(b"Hi." in reply.body for reply in served), "the second model answers"
+        assert 0.16 * DOLLAR < client.spent <= 0.2 * DOLLAR
+        assert client.spent > 1.9 * CENT * len(served), "they were paid for twice"
+        assert client.reserved == 0

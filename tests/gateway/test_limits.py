@@ -42,7 +42,13 @@ def receipt(usd_nano: int = 0, tokens: int = 0) -> Receipt:
 
 
 def estimate(
-    most: int = CENT, *, stated: int = 0, prompt: int = 0, model: str = "small", tokens: int = 10
+    most: int = CENT,
+    *,
+    stated: int = 0,
+    prompt: int = 0,
+    model: str = "small",
+    tokens: int = 10,
+    calls: int = 1,
 ) -> Estimate:
     """An estimate; `stated` is the part that the request itself makes sure."""
     return Estimate(
@@ -52,6 +58,7 @@ def estimate(
         stated_nano=stated,
         least_nano=stated + prompt // 2,
         most_nano=most,
+        calls=calls,
     )
 
 
@@ -206,6 +213,42 @@ async def test_an_estimate_that_is_too_high_costs_concurrency_and_not_the_budget
         await settle_soon()
     assert at_once == [2, 1, 1, 1, 1, 1, 1, 1]
     assert all(isinstance(task.exception(), BudgetExhausted) for task in asked)
+
+
+async def test_two_calls_are_reserved_for_a_request_that_may_be_hedged() -> None:
+    """All of them are hedged, each costs two cents: five at a time, and not a cent too much is spent."""
+    world = World(usd_nano_per_day=11 * CENT)
+    await world.learn(CENT)
+    asked = [ask(world, estimate(CENT, calls=2)) for _ in range(30)]
+    await settle_soon()
+    gone = [task for task in asked if task.done()]
+    assert len(gone) == 5
+    assert world.account.reserved_nano == 10 * CENT
+    for task in gone:
+        task.result().settle(receipt(2 * CENT), whole=True)
+    await settle_soon()
+    refused = [task for task in asked if task.done() and task.exception()]
+    assert len(refused) == 25
+    assert world.account.reserved_nano == 0
+
+
+async def test_what_is_left_must_pay_for_both_calls() -> None:
+    """A request that is never hedged still goes."""
+    world = World(usd_nano_per_day=2 * CENT)
+    await world.learn(CENT)
+    with pytest.raises(BudgetExhausted, match=r"may cost 0\.02 USD"):
+        await ask(world, estimate(CENT, calls=2))
+    (await ask(world, estimate(CENT))).settle(receipt(CENT), whole=True)
+
+
+async def test_what_the_second_call_did_not_cost_is_free_again() -> None:
+    world = World(usd_nano_per_day=10 * CENT)
+    await world.learn(CENT)
+    for _ in range(8):
+        (await ask(world, estimate(CENT, calls=2))).settle(receipt(CENT), whole=True)
+    assert world.account.reserved_nano == 0
+    with pytest.raises(BudgetExhausted):
+        await ask(world, estimate(CENT, calls=2))
 
 
 async def test_who_can_never_fit_is_refused_without_standing_in_line() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -30,7 +32,7 @@ MENU = Menu(
 )
 
 
-def request(model: str = "auto", max_tokens: int | None = None, **limits: tuple[str, ...]) -> ChatRequest:
+def request(model: str = "auto", max_tokens: int | None = None, **limits: Any) -> ChatRequest:
     return ChatRequest(
         model=model,
         messages=msgspec.Raw(b'[{"role":"user","content":"Hi"}]'),
@@ -134,3 +136,26 @@ def test_what_it_permits_is_what_it_lets_pass(names: tuple[str, ...], name: str)
         assert not MENU.permits(caller(*names), name)
     else:
         assert MENU.permits(caller(*names), name)
+
+
+@pytest.mark.parametrize(
+    ("hedges", "name", "asked", "calls"),
+    [
+        (True, "safe", request("safe"), 2),
+        (True, "auto", request(), 2),
+        (True, "cheap", request("cheap"), 1),
+        (True, "auto", request(only=("cheap",)), 1),
+        (True, "auto", request(never=("cheap", "dear")), 1),
+        (True, "auto", request(max_usd=0.5), 1),
+        (False, "safe", request("safe"), 1),
+        (False, "auto", request(), 1),
+    ],
+)
+def test_a_request_that_may_be_hedged_is_two_calls(
+    hedges: bool, name: str, asked: ChatRequest, calls: int
+) -> None:
+    """Where there is another model, and no limit on the cost: by the rule of `Resilience`."""
+    menu = Menu({"safe": [CHEAP, DEAR], "cheap": [CHEAP]}, {"auto": [CHEAP, DEAR, UNKNOWN]}, hedges=hedges)
+    said = menu.estimate(name, asked, 100)
+    assert said.calls == calls
+    assert said.most_nano == MENU.estimate(name, asked, 100).most_nano, "of one call"

@@ -249,12 +249,12 @@ class Account:
         budget.roll(now)
         history = self._history.get(estimate.model)
         known = history.needs(estimate, self._clock()) if history else None
-        needs = max(1, estimate.least_nano if known is None else known)
+        needs = estimate.calls * max(1, estimate.least_nano if known is None else known)
         if budget.lacks(self.caller, needs):
             raise BudgetExhausted(budget.explain(self.caller, needs, now))
         if known is None and estimate.model in self._in_flight:
             return "knowledge"
-        wanted, room = max(needs, estimate.most_nano), budget.room(self.caller)
+        wanted, room = max(needs, estimate.calls * estimate.most_nano), budget.room(self.caller)
         if wanted <= room:
             return wanted
         return room if budget.is_idle else "money"

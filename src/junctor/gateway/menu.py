@@ -24,7 +24,7 @@ _ENVELOPE_TOKENS = 100
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request may come to, before it is answered. Money is in 1e-9 USD."""
+    """What a request may come to, before it is answered. Money is in 1e-9 USD, of one call of a model."""
 
     model: str
     "The name in the pool that it asks for."
@@ -38,15 +38,25 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     "What the prompt costs even if we count twice too much, and `stated_nano`."
     most_nano: int
     "The prompt, and a long answer where no limit is stated. 0: nothing of it costs anything."
+    calls: int = 1
+    "Models that may be asked at the same time: 2 where the request may be hedged."
 
 
 class Menu:
     """The names of one pool."""
 
     def __init__(
-        self, named: Mapping[str, Sequence[ModelCard]], routed: Mapping[str, Sequence[ModelCard]]
+        self,
+        named: Mapping[str, Sequence[ModelCard]],
+        routed: Mapping[str, Sequence[ModelCard]],
+        *,
+        hedges: bool = False,
     ) -> None:
-        """`named`: for each model, it and its fallbacks; `routed`: for each router, those it chooses from."""
+        """`named`: for each model, it and its fallbacks; `routed`: for each router, those it chooses from.
+
+        `hedges`: whether a second model is asked when the first is late.
+        """
+        self._hedges = hedges
         self._named = {name: [_rate_of(card) for card in cards] for name, cards in named.items()}
         self._routed = {name: [_rate_of(card) for card in cards] for name, cards in routed.items()}
 
@@ -118,6 +128,7 @@ class Menu:
             stated_nano=round(stated),
             least_nano=round(least),
             most_nano=round(most),
+            calls=2 if self._hedges and len(rates) > 1 and limits.max_usd is None else 1,
         )
 
 
