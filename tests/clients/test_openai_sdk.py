@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import anthropic
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
@@ -209,3 +212,28 @@ def test_keys(tmp_path: Path) -> None:
             with pytest.raises(openai.AuthenticationError):
                 client.get(f"{server.url}/api/decisions/dec_1", cast_to=object)
             assert client.get(f"{server.url}/healthz", cast_to=object) == {"status": "ok"}
+
+
+AWAY = """
+[[models]]
+name = "away"
+provider = "scripted"
+script = [{ fail = "upstream_unavailable", retry_after_s = 1 }, { turn = true, text = "Here again." }]
+"""
+
+
+@pytest.mark.parametrize("sdk", ["openai", "anthropic"])
+def test_the_sdks_come_back_when_they_are_told_when(tmp_path: Path, sdk: str) -> None:
+    """Nobody was asked: this is no retry of ours that they would multiply."""
+    with running(AWAY, tmp_path) as server:
+        if sdk == "openai":
+            with OpenAI(base_url=server.api, api_key="none") as client:
+                reply = client.chat.completions.create(model="away", messages=user("Hi"))
+            assert reply.choices[0].message.content == "Here again."
+        else:
+            with anthropic.Anthropic(base_url=server.url, api_key="none") as client:
+                message = client.messages.create(model="away", max_tokens=9, messages=user("Hi"))
+            assert message.content[0].text == "Here again."
+        with closing(sqlite3.connect(server.database)) as database:
+            rows = database.execute("SELECT outcome FROM ledger ORDER BY created_at").fetchall()
+    assert rows == [("upstream_unavailable",), ("ok",)]

@@ -7,8 +7,18 @@ from typing import Any
 
 import pytest
 
-from junctor.chat import UpstreamBroken, UpstreamRateLimited
-from junctor.gateway.reply import Reply
+from junctor.chat import (
+    BadRequest,
+    BudgetExhausted,
+    JunctorError,
+    Overloaded,
+    RateLimited,
+    UpstreamBroken,
+    UpstreamRateLimited,
+    UpstreamRefused,
+    UpstreamUnavailable,
+)
+from junctor.gateway.reply import Reply, render_error_headers
 
 pytestmark = pytest.mark.anyio
 
@@ -89,6 +99,28 @@ async def test_while_a_message_waits_no_sign_is_given() -> None:
     await sending
     assert reply.sending_since is None
     assert [m.get("body") for m in wire.messages] == [None, b"a"]
+
+
+@pytest.mark.parametrize(
+    ("error", "headers"),
+    [
+        (UpstreamBroken("it broke"), {"x-should-retry": "false"}),
+        (UpstreamBroken("it broke", retry_after_s=2), {"retry-after": "2"}),
+        (UpstreamRefused("no", status=400), {"x-should-retry": "false"}),
+        (UpstreamRateLimited("slow down"), {}),
+        (UpstreamRateLimited("slow down", retry_after_s=0.1), {"retry-after": "1"}),
+        (UpstreamUnavailable("nobody there"), {}),
+        (UpstreamUnavailable("nobody there", retry_after_s=3), {"retry-after": "3"}),
+        (BudgetExhausted("spent"), {"x-should-retry": "false"}),
+        (RateLimited("too fast", retry_after_s=2), {"retry-after": "2"}),
+        (Overloaded("too many", retry_after_s=1), {"retry-after": "1"}),
+        (BadRequest("what?"), {}),
+    ],
+)
+def test_when_to_come_back_and_not_to_are_never_said_together(
+    error: JunctorError, headers: dict[str, str]
+) -> None:
+    assert dict(render_error_headers(error)) == headers
 
 
 async def test_client_libraries_are_told_not_to_multiply_our_retries() -> None:

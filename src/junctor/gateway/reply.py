@@ -14,6 +14,7 @@ from junctor.chat import (
     RateLimited,
     UpstreamError,
     UpstreamRateLimited,
+    UpstreamUnavailable,
     WrongMethod,
 )
 from junctor.gateway.receive import Message, Send
@@ -22,6 +23,8 @@ Headers = Iterable[tuple[str, str]]
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 _PATIENT = (IdempotencyPending, Overloaded, RateLimited, UpstreamError)
 "Errors that can say when another try makes sense."
+_NOT_TRIED = (UpstreamRateLimited, UpstreamUnavailable)
+"Failures of upstreams after which nobody has been asked once more."
 
 
 class Reply:
@@ -125,14 +128,17 @@ class Reply:
 
 
 def render_error_headers(error: JunctorError) -> Headers:
-    """What else to do: another method; another try, or none.
+    """What else to do: another method; another try, or none. Never both of the last two.
 
-    The last two keep client libraries from multiplying our retries by theirs (openai-python obeys both).
+    Who is told when to come back may do so: nobody was asked, or the upstream itself has said when. Any other
+    failure of an upstream was tried again already: client libraries shall not multiply our retries by theirs.
+    (OpenAI's and Anthropic's obey both headers; with neither they try a 429 or a 5xx twice more.)
     """
     if isinstance(error, WrongMethod):
         yield "allow", error.allow
     if isinstance(error, _PATIENT) and error.retry_after_s is not None:
         yield "retry-after", str(max(0, math.ceil(error.retry_after_s)))
-    tried = isinstance(error, UpstreamError) and not isinstance(error, UpstreamRateLimited)
+        return
+    tried = isinstance(error, UpstreamError) and not isinstance(error, _NOT_TRIED)
     if tried or isinstance(error, BudgetExhausted):
         yield "x-should-retry", "false"

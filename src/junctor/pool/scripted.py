@@ -45,6 +45,7 @@ from junctor.chat import (
     UpstreamRefused,
     UpstreamTimeout,
     UpstreamUnauthorised,
+    UpstreamUnavailable,
     UpstreamUnreachable,
     Usage,
     WindowExceeded,
@@ -61,6 +62,7 @@ _FAILURES: dict[str, type[UpstreamError]] = {
         UpstreamRateLimited,
         UpstreamTimeout,
         UpstreamUnauthorised,
+        UpstreamUnavailable,
         UpstreamUnreachable,
     )
 }
