@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from junctor.gateway.key_store import KeyStore, Use
+from junctor.gateway.key_store import _USES, KeyStore, Use
 from junctor.gateway.keys import Grant, Key
 from junctor.gateway.limits import Spendings
 from junctor.pool.ledger_store import LedgerRow, LedgerStore
@@ -117,9 +117,21 @@ async def test_the_ledger_says_what_a_key_spent(database: Database) -> None:
         ("", NOW, 7.0),
     ):
         await spend(database, key_id, when, usd)
-    use = await store.use_of("a", NOW)
-    assert use == Use(usd_nano_today=100_000_001, usd_nano_this_month=700_000_001, last_used_at=NOW)
-    assert await store.use_of("nobody", NOW) == Use()
+    assert await store.uses_of(["a", "nobody", "b"], NOW) == {
+        "a": Use(usd_nano_today=100_000_001, usd_nano_this_month=700_000_001, last_used_at=NOW),
+        "nobody": Use(),
+        "b": Use(usd_nano_today=5_000_000_000, usd_nano_this_month=5_000_000_000, last_used_at=NOW),
+    }
+    assert await store.uses_of([], NOW) == {}
+
+
+async def test_what_a_key_spent_is_looked_up_and_not_searched_for(database: Database) -> None:
+    """However long the ledger is: each part of the query goes by the index of keys."""
+    bounds = {"ids": '["a"]', "day": "2026-11-21", "month": "2026-11-01"}
+    plan = [row["detail"] for row in await database.read(f"EXPLAIN QUERY PLAN {_USES}", bounds)]
+    reads = [detail for detail in plan if "ledger" in detail]
+    assert len(reads) == 3
+    assert all("ledger_by_key (key_id=?" in detail for detail in reads), reads
 
 
 async def test_the_ledger_says_what_answers_cost_lately(database: Database) -> None:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from starlette.requests import Request as Asked
 
+from junctor.gateway.admit import CallerKey, Doorkeeper
+from junctor.gateway.key_registry import KeyRegistry
+from junctor.gateway.key_store import KeyStore
+from junctor.gateway.keys import ANYBODY, Grant
+from junctor.gateway.keys_api import KeysApi
+from junctor.gateway.pepper import Pepper
+from junctor.gateway.rest import CALLER
+from junctor.store.database import Database
 from running import Running, running
 
 MODELS = """
@@ -211,3 +221,32 @@ def test_an_admin_with_limits_gives_no_more_than_those(server: Running) -> None:
     wider = call(server, "PATCH", f"/api/keys/{made['id']}", ann, {"usd_per_day": None})
     assert wider.status == 403
     assert call(server, "POST", "/api/keys", ann, {"name": "eve", "usd_per_day": 1}).status == 201
+
+
+class CountingDatabase(Database):
+    """Counts what is read."""
+
+    reads = 0
+
+    async def read(
+        self, sql: str, parameters: Mapping[str, Any] = MappingProxyType({})
+    ) -> list[dict[str, Any]]:
+        self.reads += 1
+        return await super().read(sql, parameters)
+
+
+@pytest.mark.anyio
+async def test_a_list_of_many_keys_asks_the_database_as_often_as_one_of_few(tmp_path: Path) -> None:
+    reads = dict[int, int]()
+    async with CountingDatabase(tmp_path / "junctor.db") as database:
+        store = KeyStore(database)
+        registry = KeyRegistry(store, Pepper(tmp_path, None))
+        configured = [CallerKey(name=f"team {number}", sha256="0" * 64) for number in range(5)]
+        api = KeysApi(registry, store, Doorkeeper(configured), store.keys)
+        for many in (1, 20):
+            for number in range(many):
+                await registry.create(ANYBODY, f"key {number}", Grant())
+            database.reads = 0
+            reply = await api.list_keys(Asked({"type": "http", CALLER: ANYBODY}))
+            reads[len(json.loads(bytes(reply.body))["keys"])] = database.reads
+    assert reads == {6: 2, 26: 2}

@@ -202,12 +202,11 @@ async def _documents(config: ConfigPath) -> list[KeyDocument]:
     async with Database(database_path(settings, environment)) as database:
         store = KeyStore(database)
         configured = [(CONFIG_ID + key.name, key.name, caller_key(key)) for key in settings.keys]
+        kept = await store.keys()
+        uses = await store.uses_of([*(key_id for key_id, _, _ in configured), *(key.id for key in kept)], now)
         return [
-            *[
-                show_configured(key_id, name, grant, await store.use_of(key_id, now), now)
-                for key_id, name, grant in configured
-            ],
-            *[show_key(key, await store.use_of(key.id, now), now) for key in await store.keys()],
+            *[show_configured(key_id, name, grant, uses[key_id], now) for key_id, name, grant in configured],
+            *[show_key(key, uses[key.id], now) for key in kept],
         ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -49,7 +49,15 @@ _DEAREST = """
 SELECT asked_model, max(usd_nano) AS usd_nano FROM ledger
 WHERE key_id = :id AND created_at >= :since AND outcome = :ok AND attempts > 0 GROUP BY asked_model
 """
-_LAST_USED = "SELECT max(created_at) AS last_used FROM ledger WHERE key_id = :id"
+_USES = """
+SELECT ids.value AS id,
+       (SELECT max(created_at) FROM ledger WHERE key_id = ids.value) AS last_used,
+       (SELECT coalesce(sum(usd_nano), 0) FROM ledger
+        WHERE key_id = ids.value AND created_at >= :month) AS this_month,
+       (SELECT coalesce(sum(usd_nano), 0) FROM ledger
+        WHERE key_id = ids.value AND created_at >= :day) AS today
+FROM json_each(:ids) AS ids
+"""
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,22 +108,21 @@ class KeyStore:
         since = _render_time(now - timedelta(seconds=LATELY_S))
         rows = await self._database.read(_DEAREST, {"id": key_id, "since": since, "ok": OK})
         dearest = {row["asked_model"].removeprefix(ALIAS_PREFIX): row["usd_nano"] for row in rows}
-        today, this_month = await self._spent(key_id, now)
-        return Spendings(today=today, this_month=this_month, dearest=dearest)
+        (row,) = await self._database.read(_SPENT, {"id": key_id, **_bounds(now)})
+        return Spendings(today=row["today"], this_month=row["this_month"], dearest=dearest)
 
-    async def use_of(self, key_id: str, now: datetime) -> Use:
-        """What a key has come to. Raises `StoreFailed`."""
-        today, this_month = await self._spent(key_id, now)
-        (row,) = await self._database.read(_LAST_USED, {"id": key_id})
-        return Use(
-            usd_nano_today=today, usd_nano_this_month=this_month, last_used_at=_parse_time(row["last_used"])
-        )
-
-    async def _spent(self, key_id: str, now: datetime) -> tuple[int, int]:
-        day = now.astimezone(UTC).date()
-        bounds = {"id": key_id, "day": day.isoformat(), "month": day.replace(day=1).isoformat()}
-        (row,) = await self._database.read(_SPENT, bounds)
-        return row["today"], row["this_month"]
+    async def uses_of(self, key_ids: Iterable[str], now: datetime) -> dict[str, Use]:
+        """What each of these keys has come to, by its id, with one query. Raises `StoreFailed`."""
+        ids = msgspec.json.encode([*key_ids]).decode()
+        rows = await self._database.read(_USES, {"ids": ids, **_bounds(now)})
+        return {
+            row["id"]: Use(
+                usd_nano_today=row["today"],
+                usd_nano_this_month=row["this_month"],
+                last_used_at=_parse_time(row["last_used"]),
+            )
+            for row in rows
+        }
 
 
 def parse_key(row: Row) -> Key:
@@ -152,6 +159,12 @@ def _render_grant(key_id: str, name: str, grant: Grant) -> dict[str, Any]:
         "usd_nano_per_day": grant.usd_nano_per_day,
         "usd_nano_per_month": grant.usd_nano_per_month,
     }
+
+
+def _bounds(now: datetime) -> dict[str, str]:
+    """When the day and the month began (UTC), as the ledger's times compare with them."""
+    day = now.astimezone(UTC).date()
+    return {"day": day.isoformat(), "month": day.replace(day=1).isoformat()}
 
 
 def _render_time(time: datetime | None) -> str | None:

@@ -23,7 +23,7 @@ from junctor.gateway.key_json import (
     show_new_key,
 )
 from junctor.gateway.key_registry import KeyRegistry, NewKey, refuse_all_but_admins
-from junctor.gateway.key_store import KeyStore
+from junctor.gateway.key_store import KeyStore, Use
 from junctor.gateway.keys import Caller, Key
 from junctor.gateway.pepper import Pepper
 from junctor.gateway.receive import ClientGone, read_body, read_headers
@@ -57,13 +57,13 @@ class KeysApi:
     async def list_keys(self, request: Request) -> Response:
         """Every API key: what it may do and has spent, never the key."""
         refuse_all_but_admins(_caller(request))
-        now = self._now()
-        configured = [
-            show_configured(it.key_id, it.name, it, await self._store.use_of(it.key_id, now), now)
-            for it in self._doorkeeper.configured
-        ]
-        kept = [await self._show(key) for key in await self._store.keys()]
-        return _json(KeyList(keys=(*configured, *kept)))
+        now, configured = self._now(), self._doorkeeper.configured
+        kept = await self._store.keys()
+        ids = [*(it.key_id for it in configured), *(key.id for key in kept)]
+        uses = await self._store.uses_of(ids, now)
+        shown = [show_configured(it.key_id, it.name, it, uses[it.key_id], now) for it in configured]
+        shown += [show_key(key, uses[key.id], now) for key in kept]
+        return _json(KeyList(keys=tuple(shown)))
 
     async def create_key(self, request: Request) -> Response:
         """Make an API key. This reply alone shows it."""
@@ -97,13 +97,15 @@ class KeysApi:
 
     async def _show(self, key: Key) -> KeyDocument:
         now = self._now()
-        return show_key(key, await self._store.use_of(key.id, now), now)
+        return show_key(key, await self._use_of(key, now), now)
 
     async def _show_new(self, made: NewKey, status: int) -> Response:
         await self._refresh()
         now = self._now()
-        use = await self._store.use_of(made.key.id, now)
-        return _json(show_new_key(made.key, made.text, use, now), status)
+        return _json(show_new_key(made.key, made.text, await self._use_of(made.key, now), now), status)
+
+    async def _use_of(self, key: Key, now: datetime) -> Use:
+        return (await self._store.uses_of([key.id], now))[key.id]
 
 
 def routes(store: KeyStore, pepper: Pepper, doorkeeper: Doorkeeper, refresh: Refresh) -> list[Route]:

@@ -240,6 +240,6 @@ LIMIT_HEADERS = {
 }
 RETRY_HEADERS = {
     "retry-after": "Seconds after which another try makes sense, where that is known.",
-    "x-should-retry": "`false` where another try would not help, or Junctor has tried again; never with the other.",
+    "x-should-retry": "`false` where another try would not help, or Junctor did. Never with `retry-after`.",
 }
 ALL_HEADERS = REPLY_HEADERS | RECEIPT_HEADERS | LIMIT_HEADERS | RETRY_HEADERS
