@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -228,11 +227,9 @@ class CountingDatabase(Database):
 
     reads = 0
 
-    async def read(
-        self, sql: str, parameters: Mapping[str, Any] = MappingProxyType({})
-    ) -> list[dict[str, Any]]:
+    async def read(self, *query: Any) -> list[dict[str, Any]]:
         self.reads += 1
-        return await super().read(sql, parameters)
+        return await super().read(*query)
 
 
 @pytest.mark.anyio
