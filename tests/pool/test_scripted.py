@@ -15,6 +15,7 @@ from junctor.chat import (
     ToolCall,
     UpstreamRateLimited,
     UpstreamRefused,
+    UpstreamTimeout,
     Usage,
     WindowExceeded,
     collect,
@@ -131,3 +132,53 @@ async def test_it_remembers_what_it_was_asked_but_not_for_ever() -> None:
 def test_a_wrong_script_is_explained(steps: list[dict], words: str) -> None:
     with pytest.raises(BadRequest, match=words):
         parse_script(steps)
+
+
+class Hours:
+    """Time that passes when somebody sleeps, and when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def clock(self) -> float:
+        return self.now
+
+
+SLOW = ({"delay_s": 2}, {"text": "One"}, {"delay_s": 3}, {"text": " two."})
+
+
+@pytest.mark.parametrize(
+    ("within_s", "heard", "ends_at"),
+    [(0.0, "", 100.0), (1.0, "", 101.0), (2.0, "", 102.0), (4.5, "One", 104.5)],
+)
+async def test_it_gives_up_when_the_requests_time_is_over(
+    within_s: float, heard: str, ends_at: float
+) -> None:
+    """As an upstream does: after what was said in time, and not a moment later."""
+    hours = Hours()
+    model = ScriptedModel(ModelCard(name="fake"), parse_script(SLOW), sleep=hours.sleep, clock=hours.clock)
+    said = ""
+    with pytest.raises(UpstreamTimeout, match=r"within .* s \(of timeouts\.total_s\)") as caught:
+        async for event in model.answer(msgspec.structs.replace(asking("Hi"), within_s=within_s)):
+            said += event.text if isinstance(event, Text) else ""
+    assert (said, hours.now, caught.value.model, caught.value.sent) == (heard, ends_at, "fake", True)
+
+
+@pytest.mark.parametrize("within_s", [None, 5.1])
+async def test_with_time_enough_it_says_everything(within_s: float | None) -> None:
+    hours = Hours()
+    model = ScriptedModel(ModelCard(name="fake"), parse_script(SLOW), sleep=hours.sleep, clock=hours.clock)
+    answer = await collect(model.answer(msgspec.structs.replace(asking("Hi"), within_s=within_s)))
+    assert (answer.text, hours.now) == ("One two.", 105.0)
+
+
+async def test_the_time_of_a_reader_that_takes_its_own_counts() -> None:
+    hours = Hours()
+    model = ScriptedModel(ModelCard(name="fake"), parse_script(SLOW), sleep=hours.sleep, clock=hours.clock)
+    with pytest.raises(UpstreamTimeout):
+        async for event in model.answer(msgspec.structs.replace(asking("Hi"), within_s=6)):
+            hours.now += 2 if isinstance(event, Text) else 0
+    assert hours.now == 106.0

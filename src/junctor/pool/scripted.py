@@ -14,15 +14,17 @@ For tests, for trying a configuration without a provider, and as a stand-in in a
 
 A script is a list of steps. `when` or `turn` begins a turn, which goes on to the next of these. A turn with
 `when` answers the prompts whose last message holds those words; the others answer all else, one after the
-other, and then from the start again.
+other, and then from the start again. Like every model it keeps to the time that a request may take.
 """
 
 from __future__ import annotations
 
 import asyncio
 import difflib
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from math import inf
 from typing import Any
 
 import msgspec
@@ -158,7 +160,9 @@ class ScriptedModel:
         script: Script,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`clock` gives seconds from any origin."""
         self.card = card
         self.requests: deque[ChatRequest] = deque(maxlen=REMEMBERED)
         "What it was asked, newest last."
@@ -166,16 +170,17 @@ class ScriptedModel:
         self._others = [turn for turn in script.turns if turn.when is None]
         self._next = 0
         self._sleep = sleep
+        self._clock = clock
 
     async def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
-        """Say the lines of one turn."""
+        """Say the lines of one turn. Raises `UpstreamTimeout` after `request.within_s`."""
         self.requests.append(request)
+        ends_at = inf if request.within_s is None else self._clock() + request.within_s
         turn = self._choose(request)
         said_chars, called, finish, usage = 0, 0, None, None
         started = False
         for step in turn.steps:
-            if step.delay_s:
-                await self._sleep(step.delay_s)
+            await self._wait(step.delay_s, request, ends_at)
             for event in _events_of(step, called):
                 if not started:
                     yield Started(self.card.name)
@@ -190,6 +195,15 @@ class ScriptedModel:
             yield Started(self.card.name)
         yield _usage_of(usage, request, said_chars)
         yield Finished(finish or ("tool_calls" if called else "stop"))
+
+    async def _wait(self, delay_s: float, request: ChatRequest, ends_at: float) -> None:
+        left_s = ends_at - self._clock()
+        if delay_s >= left_s:
+            await self._sleep(max(0.0, left_s))
+            message = f"the model `{self.card.name}` did not finish within {request.within_s:g} s"
+            raise UpstreamTimeout(f"{message} (of timeouts.total_s)", model=self.card.name)
+        if delay_s:
+            await self._sleep(delay_s)
 
     def _choose(self, request: ChatRequest) -> Turn:
         prompt = _last_message(request)
