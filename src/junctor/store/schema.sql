@@ -92,3 +92,44 @@ CREATE TABLE idempotency (
     CONSTRAINT idempotency_pkey PRIMARY KEY (key_id, idempotency_key)
 );
 CREATE INDEX idempotency_by_time ON idempotency (created_at);
+
+-- What was learnt from outcomes (routing/calibration_store.py): `document` is JSON of a form that `kind` names.
+-- One of a kind is current; the older ones stay, to go back to.
+CREATE TABLE calibrations (
+    id TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    is_current BOOLEAN NOT NULL,
+    document TEXT NOT NULL,
+    CONSTRAINT calibrations_pkey PRIMARY KEY (id)
+);
+CREATE INDEX calibrations_by_kind ON calibrations (kind, created_at);
+
+-- What callers say of an answer, 0..1 (routing/feedback.py).
+CREATE TABLE feedback (
+    id TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    score DOUBLE NOT NULL,
+    CONSTRAINT feedback_pkey PRIMARY KEY (id)
+);
+CREATE INDEX feedback_by_request ON feedback (request_id);
+CREATE INDEX feedback_by_time ON feedback (created_at);
+
+-- A sample of routed requests that the strongest model answered, too: how the two answers compare
+-- (routing/shadow.py). `difference`: -1 (ours is worse) .. 1 (better); NULL when nothing could be compared.
+CREATE TABLE shadows (
+    request_id TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    strongest TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    difference DOUBLE,
+    judge TEXT NOT NULL,
+    usd_nano BIGINT NOT NULL,
+    CONSTRAINT shadows_pkey PRIMARY KEY (request_id)
+);
+CREATE INDEX shadows_by_time ON shadows (created_at);

@@ -1,0 +1,95 @@
+"""Votes, stopping rules and the last word: pure functions of answers."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from junctor.routing.ladder import (
+    FORMAT,
+    SIGNALS,
+    Ladder,
+    Promise,
+    Rung,
+    Vote,
+    conclude,
+    expect_gain,
+    models_of,
+    parse_ladder,
+    read_signals,
+    stand,
+)
+
+VOTE = Vote((1.0, 0.5, 0.25, 0.1), two=0.5, three=0.25, none=0.0)
+answers = st.lists(st.one_of(st.none(), st.integers(0, 3)), min_size=1, max_size=4)
+
+
+def make_ladder(caution: float = 0.2) -> Ladder:
+    promise = Promise(price=0.05, saved=0.5, quality=0.8, strongest_quality=0.8, low=0.01)
+    rung = Rung(("a", "b"), Vote((1.0, 1.0), 0.5, 0.0, 0.0), {"balanced": (0.0,) * len(SIGNALS)})
+    return Ladder(
+        format=FORMAT,
+        version="ladder-test",
+        strongest="s",
+        rungs=(rung,),
+        last=Vote((1.0, 1.0, 1.5), 0.5, 0.0, -2.0),
+        caution=caution,
+        floor=0.98,
+        confidence=0.95,
+        prompts=200,
+        promises={"balanced": promise},
+    )
+
+
+@given(answers)
+def test_shares_are_probabilities(given_answers: list[int | None]) -> None:
+    """Those of distinct answers and `none` add up to 1; an answer that cannot be compared has none."""
+    standing = stand(VOTE, given_answers)
+    distinct = dict(zip(given_answers, standing.shares, strict=True))
+    assert sum(share for answer, share in distinct.items() if answer is not None) < 1
+    assert all(share == 0 for answer, share in distinct.items() if answer is None)
+    assert standing.p_top >= standing.p_second
+    assert (standing.top is None) == all(answer is None for answer in given_answers)
+
+
+@given(answers)
+def test_what_answers_are_called_does_not_matter(given_answers: list[int | None]) -> None:
+    renamed = [None if answer is None else f"answer {answer}" for answer in given_answers]
+    assert stand(VOTE, renamed) == stand(VOTE, given_answers)
+
+
+def test_agreement_makes_an_answer_likelier() -> None:
+    together, apart = stand(VOTE, [7, 7, 8]), stand(VOTE, [7, 9, 8])
+    assert together.top == apart.top == 0
+    assert together.p_top > apart.p_top
+    assert (together.agreeing, together.distinct, together.parsed) == (2 / 3, 2 / 3, 1)
+
+
+def test_two_weaker_models_outvote_a_stronger_one() -> None:
+    vote = Vote((1.0, 0.7, 0.7), two=0.5, three=0.0, none=0.0)
+    assert stand(vote, [1, 2, 2]).top == 1
+
+
+def test_the_strongest_has_the_last_word_unless_another_answer_is_clearly_likelier() -> None:
+    assert conclude(make_ladder(), [1, 2, 3])[0] == 2
+    assert conclude(make_ladder(), [1, 1, 3])[0] == 0
+    assert conclude(make_ladder(caution=0.9), [1, 1, 3])[0] == 2
+    assert conclude(make_ladder(), [None, None, None])[0] == 2
+
+
+def test_signals_stand_in_the_order_of_their_names() -> None:
+    standing = stand(VOTE, [7, 7, None])
+    signals = dict(zip(SIGNALS, read_signals(standing, [10, 20, 30]), strict=True))
+    assert signals["one"] == 1
+    assert signals["p_top"] == standing.p_top
+    assert signals["parsed"] == pytest.approx(2 / 3)
+    assert expect_gain([0.5] + [0.0] * (len(SIGNALS) - 1), tuple(signals.values())) == 0.5
+
+
+def test_a_ladder_survives_being_stored_and_another_layout_is_not_used() -> None:
+    stored = msgspec.json.encode(make_ladder())
+    assert parse_ladder(stored) == make_ladder()
+    assert parse_ladder(stored.replace(b'"format":1', b'"format":2')) is None
+    assert models_of(make_ladder()) == ("a", "b", "s")
