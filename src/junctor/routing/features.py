@@ -23,6 +23,7 @@ HEAD_BYTES, TAIL_BYTES = 480, 160
 """Of a longer text only the words in so many bytes at its beginning and at its end are looked at. More words,
 and pairs of words, cost more time and predicted no better (docs/routing.md)."""
 
+_KEPT_WORDS = 4096
 LONG_WORD = 8
 "Letters; a longer word counts as long."
 
@@ -121,26 +122,34 @@ class Features(msgspec.Struct, frozen=True, gc=False):
 def extract_features(text: str) -> Features:
     """Features of a text. Cost grows with its length: `ask.parse_ask` has cut it."""
     data = text.encode("utf-8", "replace")
-    words = _words(data)
-    distinct = set(words)
-    return Features(named=_named(data, words, distinct), hashed=_hashed(distinct))
-
-
-def _words(data: bytes) -> list[bytes]:
+    sample = data
     if len(data) > HEAD_BYTES + TAIL_BYTES:
-        data = data[:HEAD_BYTES] + b" " + data[-TAIL_BYTES:]
-    folded = data.translate(_FOLDED)
-    return folded.split() if folded.isascii() else _WORD.findall(folded)
+        sample = data[:HEAD_BYTES] + b" " + data[-TAIL_BYTES:]
+    folded = sample.translate(_FOLDED)
+    words = folded.split() if folded.isascii() else _WORD.findall(folded)
+    distinct = set(words)
+    return Features(
+        named=_named(data, folded, words, distinct),
+        hashed=tuple(set(map(_buckets.__getitem__, distinct))),
+    )
 
 
-def _hashed(distinct: set[bytes]) -> tuple[int, ...]:
-    return tuple({code & (BUCKETS - 1) for code in map(crc32, distinct)})
+class _Buckets(dict[bytes, int]):
+    """Buckets of words; those of the words that come again and again are remembered."""
+
+    def __missing__(self, word: bytes) -> int:
+        if len(self) >= _KEPT_WORDS:
+            self.clear()
+        bucket = self[word] = crc32(word) % BUCKETS
+        return bucket
 
 
-def _named(data: bytes, words: list[bytes], distinct: set[bytes]) -> tuple[float, ...]:
+_buckets = _Buckets()
+
+
+def _named(data: bytes, folded: bytes, words: list[bytes], distinct: set[bytes]) -> tuple[float, ...]:
     size = len(data) or 1
     count = len(words) or 1
-    lengths = list(map(len, words))
     rare = data.translate(None, _SMALL_AND_SPACE)
     kinds = rare.translate(_KINDS)
     operators, cjk = kinds.count(b"+"), kinds.count(b"\xe3")
@@ -149,8 +158,8 @@ def _named(data: bytes, words: list[bytes], distinct: set[bytes]) -> tuple[float
         log1p(len(data)),
         log1p(data.count(b" ")),
         log1p(rare.count(b"\n")),
-        min(20.0, sum(lengths) / count),
-        len([1 for length in lengths if length > LONG_WORD]) / count,
+        min(20.0, (len(folded) - folded.count(b" ")) / count),
+        len([1 for word in words if len(word) > LONG_WORD]) / count,
         len(distinct) / count,
         kinds.count(b"0") / size,
         kinds.count(b"A") / size,
