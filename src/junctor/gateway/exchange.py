@@ -17,6 +17,7 @@ _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus
 }
 _WITHOUT_BODY = frozenset({204, 304})
+_FRAMING = frozenset({b"content-length", b"connection", b"transfer-encoding"})
 Address = tuple[str, int] | None
 
 _UNTIL_CLOSE = -2
@@ -218,16 +219,14 @@ class Exchange:
         length: int | None = None
         lasts = self._line.lasts(self)
         for name, value in message.get("headers", ()):
-            match name.lower():
-                case b"content-length":
+            if (known := name.lower()) in _FRAMING:
+                if known == b"content-length":
                     length = int(value)
-                case b"connection":
+                elif known == b"connection":
                     lasts = lasts and value.lower() != b"close"
                     continue
-                case b"transfer-encoding":
+                else:
                     continue  # how the end is marked is ours to choose
-                case _:
-                    pass
             lines += (name, b": ", value, b"\r\n")
             ends += 1
         bodiless = self._method == "HEAD" or status in _WITHOUT_BODY

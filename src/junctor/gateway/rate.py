@@ -45,7 +45,11 @@ class Bucket:
         return self.per_minute / MINUTE_S
 
     def _level_at(self, now: float) -> float:
-        return max(0.0, self._level - max(0.0, now - self._as_of) * self._per_s)
+        past_s = now - self._as_of
+        if past_s <= 0:
+            return self._level
+        level = self._level - past_s * self.per_minute / MINUTE_S
+        return level if level > 0 else 0.0
 
 
 def render_duration(seconds: float) -> str:

@@ -49,10 +49,9 @@ def parse_receipt_comment(tail: bytes) -> StreamReceipt | None:
     return None
 
 
-def render_exact(receipt: Receipt) -> Iterator[tuple[str, str]]:
+def render_exact(receipt: Receipt) -> list[tuple[str, str]]:
     """Reply headers for an answer that is complete."""
-    yield from render_who(receipt.model, receipt.decision_id)
-    yield from _amounts(receipt.usd, receipt.saved_usd)
+    return render_who(receipt.model, receipt.decision_id) + _amounts(receipt.usd, receipt.saved_usd)
 
 
 def render_estimate(model: str | None, decision: Decision | None) -> Iterator[tuple[str, str]]:
@@ -65,12 +64,10 @@ def render_estimate(model: str | None, decision: Decision | None) -> Iterator[tu
         yield "x-junctor-cost-basis", "estimated"
 
 
-def render_who(model: str | None, decision_id: str | None) -> Iterator[tuple[str, str]]:
+def render_who(model: str | None, decision_id: str | None) -> list[tuple[str, str]]:
     """Reply headers that say who answered, and which decision led there."""
-    if model is not None:
-        yield "x-junctor-model", model
-    if decision_id is not None:
-        yield "x-junctor-decision", decision_id
+    who = (("x-junctor-model", model), ("x-junctor-decision", decision_id))
+    return [(name, value) for name, value in who if value is not None]
 
 
 def render_warning(left_out: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -80,9 +77,8 @@ def render_warning(left_out: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield "x-junctor-warning", f"not sent to the model, whose API has no such field: {shown}"[:1000]
 
 
-def _amounts(usd: float, saved_usd: float) -> Iterator[tuple[str, str]]:
-    yield "x-junctor-cost", render_usd(usd)
-    yield "x-junctor-saved", render_usd(saved_usd)
+def _amounts(usd: float, saved_usd: float) -> list[tuple[str, str]]:
+    return [("x-junctor-cost", render_usd(usd)), ("x-junctor-saved", render_usd(saved_usd))]
 
 
 def render_usd(amount: float) -> str:

@@ -116,7 +116,7 @@ class Reply:
         lines = [
             (b"content-type", content_type.encode()),
             *self._names(),
-            *((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers),
+            *[(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
         ]
         await self._send({"type": "http.response.start", "status": status, "headers": lines})
 

@@ -56,7 +56,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     "Whether its row is on the disk."
 
 
-def render_receipt(row: LedgerRow) -> Receipt:
+def render_receipt(row: LedgerRow, *, durable: bool = False) -> Receipt:
     """What a row says of cost and time."""
     return Receipt(
         request_id=row.request_id,
@@ -74,6 +74,7 @@ def render_receipt(row: LedgerRow) -> Receipt:
         first_token_ms=row.first_token_ms,
         total_ms=row.total_ms,
         attempts=row.attempts,
+        durable=durable,
     )
 
 
@@ -113,16 +114,22 @@ class Entry:
     def row(self, outcome: str, http_status: int) -> LedgerRow:
         """Its row as of now."""
         calls, answered = self._calls, self._answering()
-        usd_nano = sum(parse_usd(call.usd) for call in calls)
+        usd_nano = read = said = cached = cached_anew = 0
+        for call in calls:
+            usd_nano += parse_usd(call.usd)
+            read += call.input_tokens
+            said += call.output_tokens
+            cached += call.cached_tokens
+            cached_anew += call.cache_written_tokens
         strongest_nano = self._strongest_usd_nano(answered)
         return msgspec.structs.replace(
             self._row,
             model=answered.model if answered else None,
             decision_id=self.decision_id,
-            input_tokens=sum(call.input_tokens for call in calls),
-            output_tokens=sum(call.output_tokens for call in calls),
-            cached_tokens=sum(call.cached_tokens for call in calls),
-            cache_written_tokens=sum(call.cache_written_tokens for call in calls),
+            input_tokens=read,
+            output_tokens=said,
+            cached_tokens=cached,
+            cache_written_tokens=cached_anew,
             tokens_estimated=any(call.estimated for call in calls),
             usd=render_usd_nano(usd_nano),
             price_source=answered.price_source if answered else "",
@@ -226,10 +233,10 @@ class Ledger:
         if entry.closed is not None:
             return entry.closed
         row = entry.row(outcome, http_status)
-        entry.closed = render_receipt(row)
         self._open.pop(entry.request_id, None)
         written = self._store.add(row)
-        if written is None or await self._is_durable(written, entry.request_id):
+        entry.closed = render_receipt(row, durable=written is None)
+        if written is not None and await self._is_durable(written, entry.request_id):
             entry.closed = msgspec.structs.replace(entry.closed, durable=True)
         return entry.closed
 

@@ -195,18 +195,24 @@ class Transport:
         """A connection, and a slot to use it. Raises `UpstreamError`."""
         if self._closed:
             raise UpstreamUnreachable("Junctor is shutting down", model=model)
-        try:
-            async with asyncio.timeout(timeouts.connect_s) if self._slots.locked() else _no_timeout:
-                await self._slots.acquire()
-        except TimeoutError:
-            message = f"all {self._max_connections} connections to upstreams are busy; try again"
-            raise UpstreamUnavailable(message, model=model) from None
+        if self._slots.locked():
+            await self._wait_for_slot(timeouts, model)
+        else:
+            await self._slots.acquire()
         try:
             connection = None if fresh else self._take_idle(target.origin)
             return connection or await self._connect(target, timeouts, model)
         except BaseException:
             self._slots.release()
             raise
+
+    async def _wait_for_slot(self, timeouts: Timeouts, model: str) -> None:
+        try:
+            async with asyncio.timeout(timeouts.connect_s):
+                await self._slots.acquire()
+        except TimeoutError:
+            message = f"all {self._max_connections} connections to upstreams are busy; try again"
+            raise UpstreamUnavailable(message, model=model) from None
 
     def give_back(self, connection: Connection, *, satisfied: bool) -> None:
         """The exchange is over: keep the connection, or close it."""
@@ -259,15 +265,6 @@ class Transport:
             raise UpstreamUnreachable(message, model=model) from error
         self._open[connection] = target.origin
         return connection
-
-
-class _NoTimeout:
-    async def __aenter__(self) -> None: ...
-
-    async def __aexit__(self, *_: object) -> None: ...
-
-
-_no_timeout = _NoTimeout()
 
 
 class Exchange:
