@@ -43,6 +43,7 @@ FAMILIES = (
 class Data:
     """Prompts (n), models (m) and outcomes (rows: one per prompt and model)."""
 
+    ids: list[str]
     texts: list[str]
     prompt_tokens: np.ndarray  # (n,) float32, cl100k
     benchmark: np.ndarray  # (n,) str
@@ -66,7 +67,7 @@ def load(folder: Path) -> Data:
     if not names:
         raise FileNotFoundError(f"no *.prompts.parquet in {folder}")
     digest = hashlib.sha256()
-    texts, prompt_tokens, benchmark, stem, rows, aliases = [], [], [], [], [], {}
+    ids, texts, prompt_tokens, benchmark, stem, rows, aliases = [], [], [], [], [], [], {}
     sources = {}
     for name in names:
         at: dict[str, int] = {}
@@ -76,6 +77,7 @@ def load(folder: Path) -> Data:
         prompts = pq.read_table(prompts_path).to_pylist()
         for row in prompts:
             at[row["prompt_id"]] = len(texts)
+            ids.append(row["prompt_id"])
             texts.append(row["prompt"])
             prompt_tokens.append(row["prompt_tokens"])
             benchmark.append(row["benchmark"])
@@ -93,6 +95,7 @@ def load(folder: Path) -> Data:
     models = sorted(aliases)
     index = {model: at for at, model in enumerate(models)}
     return Data(
+        ids=ids,
         texts=texts,
         prompt_tokens=np.array(prompt_tokens, np.float32),
         benchmark=np.array(benchmark),

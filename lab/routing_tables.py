@@ -245,7 +245,9 @@ def show(title: str, rows: list[dict[str, float | str]]) -> None:
         print("| " + " | ".join(_cell(name, row.get(name, "")) for name in columns) + " |")
 
 
-def _cell(column: str, value: float | str) -> str:
-    if isinstance(value, str) or column in ("n", "count"):
+def _cell(column: str, value: float | str | None) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, str) or column in ("n", "count", "splits"):
         return str(value)
     return f"{value:.1f}" if column.endswith(("pct", "pp")) or column.startswith("cpt") else f"{value:.3f}"
