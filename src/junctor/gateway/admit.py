@@ -7,6 +7,7 @@ import hmac
 import ipaddress
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -128,10 +129,16 @@ def _refuse_foreign(headers: Mapping[str, str]) -> None:
             "make a key with `junctor keys create NAME`"
         )
     host = headers.get("host", "localhost")
-    if not is_loopback(_host_of(f"//{host}")):
+    if not _means_loopback(host):
         raise BadRequest(
             f"the Host header {host[:200]!r} is not loopback; without API keys this server answers there only"
         )
+
+
+@lru_cache(maxsize=256)  # callers use few, and an address takes 3 us to read
+def _means_loopback(host: str) -> bool:
+    """Whether a `Host` header can only mean this machine."""
+    return is_loopback(_host_of(f"//{host}"))
 
 
 def _host_of(address: str) -> str:

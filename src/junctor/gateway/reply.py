@@ -30,7 +30,16 @@ _NOT_TRIED = (UpstreamRateLimited, UpstreamUnavailable)
 class Reply:
     """What goes back to one client: `whole()`, or `piece()`s and an `end()`."""
 
-    __slots__ = ("_headers", "_raw_send", "_request_id", "_sign", "sending_since", "sent_at", "started")
+    __slots__ = (
+        "_headers",
+        "_raw_send",
+        "_request_id",
+        "_sign",
+        "_time",
+        "sending_since",
+        "sent_at",
+        "started",
+    )
 
     def __init__(self, send: Send, request_id: str, headers: Callable[[], Headers] = tuple) -> None:
         """`headers`: those of a stream, asked for when its first piece goes out."""
@@ -38,6 +47,7 @@ class Reply:
         self._request_id = request_id
         self._headers = headers
         self._sign: asyncio.Task[None] | None = None
+        self._time = asyncio.get_running_loop().time
         self.started = False
         "Whether status and headers are out: from then on the status is what it is."
         self.sending_since: float | None = None
@@ -121,10 +131,9 @@ class Reply:
         await self._send({"type": "http.response.start", "status": status, "headers": lines})
 
     async def _send(self, message: Message) -> None:
-        time = asyncio.get_running_loop().time
-        self.sending_since = time()
+        self.sending_since = self._time()
         await self._raw_send(message)
-        self.sending_since, self.sent_at = None, time()
+        self.sending_since, self.sent_at = None, self._time()
 
 
 def render_error_headers(error: JunctorError) -> Headers:
