@@ -124,6 +124,14 @@ def test_the_life_of_a_key(server: Running) -> None:
     assert "revoked" in said.json["error"]["message"]
 
 
+def test_an_unknown_model_does_not_list_models_of_other_keys(server: Running) -> None:
+    key = call(server, "POST", "/api/keys", BOSS, {"name": "ann", "models": ["small"]}).json["key"]
+    said = chat(server, key, "smal")
+    assert (said.status, said.json["error"]["code"]) == (404, "model_not_found")
+    assert "small" in said.json["error"]["message"]
+    assert "large" not in said.json["error"]["message"]
+
+
 def test_a_rotation_with_grace_lets_both_in(server: Running) -> None:
     made = call(server, "POST", "/api/keys", BOSS, {"name": "ann"}).json
     rotated = call(server, "POST", f"/api/keys/{made['id']}/rotate", BOSS, {"grace_hours": 1}).json

@@ -68,7 +68,6 @@ from junctor.gateway.reply import Headers, Reply
 from junctor.gateway.vigil import Vigil
 from junctor.pool.ledger import Entry, Ledger, Receipt
 from junctor.pool.metered import CLIENT_GONE, OK, count_prompt_tokens
-from junctor.pool.pool import find
 from junctor.store.ids import new_id
 
 log = logging.getLogger(__name__)
@@ -186,7 +185,7 @@ class ChatEndpoint:
     async def _answer(self, visit: Visit, call: Call) -> None:
         """Ask the pool, send what comes as it comes, and the end once the row is durable."""
         call = await self._memory.recall(call)
-        model = find(self._desk.pool, call.request.model)
+        model = self._desk.menu.find(visit.caller, self._desk.pool, call.request.model)
         if visit.account is not None:
             call = await self._reserve(visit, visit.account, model.card.name, call)
         request, reply = call.request, visit.reply

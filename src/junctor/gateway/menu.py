@@ -96,6 +96,8 @@ class Menu:
 
         Raises `ModelForbidden`, and `UnknownModel`, which names no others.
         """
+        if not caller.models:
+            return find(pool, name)
         own = {each: model for each, model in pool.items() if self.permits(caller, each)}
         try:
             return find(own, name)
