@@ -16,6 +16,7 @@ from junctor.gateway.exchange import Exchange, render_fields, render_reply
 from junctor.gateway.head import HeadReader
 from junctor.gateway.receive import ASGIApp
 from junctor.gateway.shed import Shedder
+from junctor.gateway.turnstile import Turnstile
 
 RenderRefusal = Callable[[JunctorError, str], tuple[str, bytes]]
 "Content type and body of an error, in the envelope that its path promises."
@@ -60,6 +61,7 @@ class Front:
         self.limits = limits
         self.max_connections = limits.max_connections
         self.shedder = shedder
+        self._turnstile = Turnstile(shedder, self._begin, self.forget)
         self.heads = HeadReader()
         self.connections = set[Watched]()
         self.tasks = set[asyncio.Task[None]]()
@@ -103,8 +105,11 @@ class Front:
             self._timer.cancel()
 
     def run(self, exchange: Exchange, loop: asyncio.AbstractEventLoop) -> None:
-        """Have a request answered."""
-        exchange.task = loop.create_task(exchange.run(self.app))
+        """Have a request answered, when it is its turn."""
+        self._turnstile.enter(exchange, loop)
+
+    def _begin(self, exchange: Exchange) -> None:
+        exchange.task = asyncio.create_task(exchange.run(self.app))
         self.tasks.add(exchange.task)
 
     def forget(self, exchange: Exchange) -> None:

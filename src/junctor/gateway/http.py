@@ -169,9 +169,7 @@ class Connection(asyncio.Protocol):
     def _begin(self, head: Head, data: bytes) -> bytes:
         """Have a request answered. Gives what follows it."""
         front = self._front
-        try:
-            front.shedder.admit(head.line.path)
-        except Overloaded as refusal:
+        if (refusal := front.shedder.admit(head.line.path)) is not None:
             return self._turn_away(refusal, head, data)
         exchange = self._exchange = Exchange(self, head, render_scope(head, self._server, self._client))
         self._keeps = head.keep_alive

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import signal
 import socket
@@ -15,7 +16,6 @@ import uvicorn
 from junctor.gateway.acceptor import Acceptor
 from junctor.gateway.front import Front, HttpLimits
 from junctor.gateway.http import Connection
-from junctor.gateway.shed import LagMeter
 
 LAST_WORDS_S = 5.0
 "How long requests that were cut at the end of the grace period may take to write their rows."
@@ -41,7 +41,6 @@ class HttpServer(uvicorn.Server):
         self._front = front
         self._drain_s = drain_s
         self._on_drain = on_drain
-        self._lag = LagMeter(front.shedder)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -55,18 +54,20 @@ class HttpServer(uvicorn.Server):
         self.server_state.tasks = self._front.tasks
         self._front.cap_connections(_raise_file_limit() // 2)
         self._front.watch(loop)
-        self._lag.start(loop)
         self.servers = [  # pyright: ignore[reportAttributeAccessIssue] - it is closed like one of asyncio's
             Acceptor(listener, lambda: Connection(self._front, loop), loop) for listener in sockets or ()
         ]
+        # What is here now stays. Under load the collector would look through all of it twice a second,
+        # for 40 ms in which nobody is answered.
+        gc.freeze()
         self.started = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the door, and wait for those inside."""
         self._drain()
         await super().shutdown(sockets)
-        self._lag.stop()
         self._front.unwatch()
+        gc.unfreeze()
 
     async def run_until_signalled(self, listener: socket.socket) -> None:
         """Serve until SIGTERM or SIGINT; a second one does not wait for answers in progress."""
