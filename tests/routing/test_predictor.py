@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import junctor.routing
 from junctor.chat import ModelCard, Price
+from junctor.routing.abilities import Abilities, Ability
 from junctor.routing.features import Features, extract_features
 from junctor.routing.predictor import (
     MAX_TOKENS,
@@ -225,3 +226,55 @@ def test_names_have_one_spelling() -> None:
     assert short_name("claude-3-5-sonnet-20241022") == "claude-3-5-sonnet"
     assert short_name("qwen2-5-7b-instruct-q4-k-m") == "qwen2-5-7b"
     assert short_name("gpt-4o-2024-08-06") == "gpt-4o"
+
+
+def measured_of(card: ModelCard, *, logits: float, p: float, artefact: str) -> Abilities:
+    ability = Ability(
+        model=card.name,
+        identity=f"/{card.upstream or card.name}",
+        logits=logits,
+        error=0.2,
+        p=p,
+        p_error=0.04,
+        score=0.5,
+        prompts=300,
+    )
+    return Abilities(artefact=artefact, models=(ability,))
+
+
+def test_a_measured_ability_counts_more_than_a_declared_one_and_says_how_sure_it_is() -> None:
+    own = card("own", ability=0.9)
+    (placed,) = PREDICTOR.place([own], measured_of(own, logits=-1.0, p=0.3, artefact=PREDICTOR.version))
+    assert (placed.ability, placed.source) == (-1.0, "measured ability")
+    (said,) = PREDICTOR.predict(extract_features("What is 2 + 2?"), [placed])
+    shifted = msgspec.structs.replace(placed, ability=-0.99)
+    (nearby,) = PREDICTOR.predict(extract_features("What is 2 + 2?"), [shifted])
+    assert said.p_error == pytest.approx(0.2 * (nearby.p_good - said.p_good) / 0.01, rel=0.02)
+
+
+def test_a_measured_model_of_the_training_keeps_its_topics() -> None:
+    known = card("gpt-4o-mini")
+    plain, measured = (
+        PREDICTOR.place([known], abilities)[0]
+        for abilities in (None, measured_of(known, logits=0.5, p=0.6, artefact=PREDICTOR.version))
+    )
+    assert measured.loadings == plain.loadings != ARTEFACT.average_loadings
+    assert plain.error == 0.0
+
+
+def test_abilities_measured_on_another_artefacts_scale_are_placed_by_their_probability() -> None:
+    own = card("own")
+    (placed,) = PREDICTOR.place([own], measured_of(own, logits=99.0, p=0.6, artefact="router-0"))
+    (declared,) = PREDICTOR.place([card("own", ability=0.6)])
+    assert placed.ability == pytest.approx(declared.ability)
+    assert placed.source == "measured ability"
+
+
+def test_measured_models_anchor_those_that_are_estimated_by_price() -> None:
+    """A pool whose measured model is weaker than its price says has weaker estimates."""
+    told, guessed = card("told", usd=1.0), card("guessed", usd=1.0)
+    plain = PREDICTOR.place([told, guessed])[1]
+    low = PREDICTOR.place(
+        [told, guessed], measured_of(told, logits=-2.0, p=0.15, artefact=PREDICTOR.version)
+    )[1]
+    assert low.ability < plain.ability

@@ -24,9 +24,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     p_good: float
     "Predicted probability of a good answer, 0..1."
     p_source: str
-    "Where that comes from: `artefact`, `declared ability`, `estimated ability`."
+    "Where that comes from: `measured ability`, `declared ability`, `artefact`, `estimated ability`."
     usd: float
     "Estimated cost of the answer, USD."
+    p_error: float | None = None
+    "Standard error of `p_good` that comes from a measured ability; None where none was measured."
     first_token_ms: float | None = None
     "Estimated time to the first token, milliseconds; None when nothing is known."
     total_ms: float | None = None

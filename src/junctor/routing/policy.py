@@ -166,6 +166,7 @@ def _offer(demand: Demand, card: ModelCard, said: Prediction) -> _Offer:
         name=card.name,
         p_good=said.p_good,
         p_source=said.source,
+        p_error=said.p_error or None,
         usd=usd,
         first_token_ms=card.first_token_ms,
         total_ms=total_ms,

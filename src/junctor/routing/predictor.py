@@ -26,6 +26,7 @@ from typing import NamedTuple
 import msgspec
 
 from junctor.chat import ModelCard
+from junctor.routing.abilities import Abilities, Ability, match_abilities
 from junctor.routing.features import BUCKETS, FEATURES_VERSION, NAMES, Features
 
 FORMAT = 1
@@ -119,7 +120,9 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
     loadings: tuple[float, ...]
     verbosity: float
     source: str
-    "`artefact`, `declared ability` or `estimated ability`."
+    "`measured ability`, `artefact`, `declared ability` or `estimated ability`."
+    error: float = 0.0
+    "Standard error of a measured ability, logits."
 
 
 class Prediction(msgspec.Struct, frozen=True, gc=False):
@@ -130,6 +133,8 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     "0..1"
     source: str
     output_tokens: float
+    p_error: float = 0.0
+    "Standard error of `p_good`, as far as a measured ability is uncertain."
 
 
 class ArtefactError(ValueError):
@@ -210,20 +215,26 @@ class Predictor:
         """Names the training: stamped on each decision."""
         return self.artefact.version
 
-    def place(self, cards: Sequence[ModelCard]) -> tuple[Placed, ...]:
+    def place(self, cards: Sequence[ModelCard], measured: Abilities | None = None) -> tuple[Placed, ...]:
         """Put the models of a pool on the artefact's scales; do it once for a pool, not for each prompt.
 
-        The first that applies: the ability its card declares; that of the model of its name (or its upstream
-        name) in the training; one estimated from its price, moved to where the pool's placed models stand.
+        The first that applies: its measured ability; the one its card declares; that of the model of its name
+        (or upstream name) in the training; one estimated from its price, moved to where the others stand.
         """
-        abilities = {card.name: self._told_ability(card) for card in cards}
+        found = match_abilities(measured, cards)
+        is_ours = measured is not None and measured.artefact == self.version
+        abilities = {
+            card.name: self._told_ability(card, found.get(card.name), is_ours=is_ours) for card in cards
+        }
         anchors = [
             ability - self._ability_by_price(price)
             for card in cards
             if (ability := abilities[card.name]) is not None and (price := blended_price(card)) > 0
         ]
         offset = fmean([*anchors, 0.0]) if anchors else 0.0
-        placed = tuple(self._place(card, abilities[card.name], offset) for card in cards)
+        placed = tuple(
+            self._place(card, abilities[card.name], offset, found.get(card.name)) for card in cards
+        )
         loadings = {model.loadings for model in placed}
         if self._merges(loadings):
             self._merged = {each: self._merged.get(each) or self._merge(each) for each in loadings}
@@ -237,15 +248,10 @@ class Predictor:
         temperature = self.artefact.temperature
         predictions: list[Prediction] = []
         for model in placed:
-            tokens = exp(min(log(MAX_TOKENS), length + model.verbosity))
-            predictions.append(
-                Prediction(
-                    model.name,
-                    _sigmoid(temperature * (model.ability + fits[model.loadings])),
-                    model.source,
-                    max(MIN_TOKENS, tokens),
-                )
-            )
+            tokens = max(MIN_TOKENS, exp(min(log(MAX_TOKENS), length + model.verbosity)))
+            p = _sigmoid(temperature * (model.ability + fits[model.loadings]))
+            p_error = temperature * p * (1 - p) * model.error if model.error else 0.0
+            predictions.append(Prediction(model.name, p, model.source, tokens, p_error))
         return predictions
 
     def _fits(
@@ -286,26 +292,31 @@ class Predictor:
                 return known
         return None
 
-    def _told_ability(self, card: ModelCard) -> float | None:
-        """Its ability as declared or as trained; None when it is neither."""
+    def _told_ability(self, card: ModelCard, measured: Ability | None, *, is_ours: bool) -> float | None:
+        """Its ability as measured, as declared or as trained; None when it is none of them."""
+        if measured is not None:
+            return measured.logits if is_ours else self._ability_of_mean_p(measured.p)
         if card.ability is not None:
             return self._ability_of_mean_p(card.ability)
         known = self._find(card)
         return None if known is None else known.ability
 
-    def _place(self, card: ModelCard, told: float | None, offset: float) -> Placed:
+    def _place(self, card: ModelCard, told: float | None, offset: float, measured: Ability | None) -> Placed:
         known = self._find(card)
         source = "estimated ability"
         ability = self._ability_by_price(blended_price(card)) + offset if told is None else told
         if told is not None:
             source = "artefact" if card.ability is None else "declared ability"
-        as_trained = known is not None and card.ability is None
+        if measured is not None:
+            source = "measured ability"
+        as_trained = card.ability is None or measured is not None
         return Placed(
             name=card.name,
             ability=ability,
             loadings=known.loadings if known and as_trained else self.artefact.average_loadings,
             verbosity=known.verbosity if known else self.artefact.average_verbosity,
             source=source,
+            error=measured.error if measured else 0.0,
         )
 
     def _ability_by_price(self, price: float) -> float:

@@ -22,6 +22,7 @@ from junctor.chat import (
 )
 from junctor.pool.choice import Policy
 from junctor.pool.resilient import Resilience
+from junctor.routing.abilities import Abilities
 from junctor.routing.ask import parse_ask
 from junctor.routing.features import NAMES, Features, extract_features
 from junctor.routing.policy import Demand, Ranking, decide, pass_over
@@ -46,17 +47,19 @@ class Router:
         mode: Mode | None = None,
         floor: float | None = None,
         resilience: Resilience | None = None,
+        abilities: Abilities | None = None,
     ) -> None:
         """`models`: those to choose from; `mode` and `floor`: for requests that name neither.
 
         Without a mode, a floor says what will do; without both, the mode is `balanced`. `resilience` knows
-        who is set aside, and asks; left out: one of its own, that asks each model once.
+        who is set aside, and asks; left out: one of its own, that asks each model once. `abilities`: as
+        measured by a calibration.
         """
         self._resilience = resilience or Resilience(Policy(attempts=1))
         self._watched = {name: self._resilience.watch(model) for name, model in models.items()}
         self._cards = [model.card for model in models.values()]
         self._predictor = predictor
-        self._placed = predictor.place(self._cards)
+        self._placed = predictor.place(self._cards, abilities)
         self._save_decision = save_decision
         self._new_id = new_id
         self._mode: Mode | None = mode

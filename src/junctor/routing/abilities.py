@@ -1,0 +1,67 @@
+"""Measured abilities: how good each model of a pool was on prompts whose answers are known.
+
+Pure. On the artefact's scale, with standard errors, so that the predictor can place a model by what was
+measured instead of by its name, its price or what its card declares. `ability_fit.py` measures them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from junctor.chat import ModelCard
+
+FORMAT = 1
+"Layout of stored abilities. Another one is not used."
+
+
+class Ability(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one model."""
+
+    model: str
+    "Its name in the pool."
+    identity: str
+    "What answers under that name, as `identity_of` writes it: the measurement holds for nothing else."
+    logits: float
+    "On the artefact's scale of ability."
+    error: float
+    "Its standard error, logits."
+    p: float
+    "Mean probability of a good answer on the artefact's reference prompts, 0..1."
+    p_error: float
+    "Its standard error."
+    score: float
+    "Mean score on the prompts of the calibration, 0..1."
+    prompts: int
+    "Prompts that it answered."
+
+
+class Abilities(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a pool, as stored."""
+
+    format: int = FORMAT
+    artefact: str
+    "Version of the predictor whose scale `logits` are on; on another one's scale `p` places the model."
+    models: tuple[Ability, ...]
+
+
+def parse_abilities(data: bytes | str) -> Abilities | None:
+    """Stored abilities; None when they are of another layout. Raises `msgspec.DecodeError` when damaged."""
+    abilities = msgspec.json.decode(data, type=Abilities)
+    return abilities if abilities.format == FORMAT else None
+
+
+def identity_of(card: ModelCard) -> str:
+    """Who answers under a card's name."""
+    return f"{card.provider}/{card.upstream or card.name}"
+
+
+def match_abilities(abilities: Abilities | None, cards: Sequence[ModelCard]) -> Mapping[str, Ability]:
+    """Those of models that are still what they were, by name."""
+    found = {each.model: each for each in abilities.models} if abilities else {}
+    return {
+        card.name: found[card.name]
+        for card in cards
+        if card.name in found and found[card.name].identity == identity_of(card)
+    }
