@@ -251,8 +251,7 @@ def leave_one_out(prompts: Prompts, wanted: argparse.Namespace) -> list[dict[str
                     "low_pp": told["junctor"]["ci_low_pp"],
                     "high_pp": told["junctor"]["ci_high_pp"],
                     "static_mix_delta_pp": told["static_mix"]["quality_delta_pp"],
-                    "above_mix_pp": told["junctor"]["quality_delta_pp"]
-                    - told["static_mix"]["quality_delta_pp"],
+                    "hindsight_mix_delta_pp": told["static_mix_hindsight"]["quality_delta_pp"],
                 }
             )
     return rows
