@@ -14,14 +14,15 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from junctor.chat import Constraints, InternalError, JunctorError, Model, Price, ServerStopping
+from junctor.chat import Answer, Constraints, InternalError, JunctorError, Model, Price, ServerStopping
+from junctor.pool.answers import answer_of
 from junctor.pool.ledger import Entry, Ledger
 from junctor.pool.metered import OK, count_prompt_tokens
 from junctor.routing.ask import parse_ask
 from junctor.routing.judge import Judge, Preference
 from junctor.routing.measure_store import SHADOW_ROUTE, MeasureStore, Shadow
 from junctor.routing.shadow import Sample, may_see
-from junctor.routing.transcript import ParseAnswer, Reply, Transcript, key_of, show
+from junctor.routing.transcript import Transcript, show
 
 PATIENCE_S = 300.0
 "For the strongest model's answer."
@@ -74,7 +75,6 @@ class Examiner:
         store: MeasureStore,
         allowance: Allowance,
         max_usd_per_day: float,
-        parse_answer: ParseAnswer,
         judge: Judge | None,
         away: Callable[[], Collection[str]],
         tell: Callable[[Shadow], None],
@@ -86,7 +86,6 @@ class Examiner:
         self._store = store
         self._allowance = allowance
         self._max_usd = max_usd_per_day
-        self._parse_answer = parse_answer
         self._judge = judge
         self._away = away
         self._tell = tell
@@ -95,7 +94,7 @@ class Examiner:
     async def examine(self, sample: Sample) -> None:
         """Compare, and keep the outcome."""
         judge = self._judge_for(sample)
-        if judge is None and key_of(sample.reply, self._parse_answer) is None:
+        if judge is None and answer_of(sample.answer) is None:
             # Whatever the strongest said, nothing could be made of it: it is not asked.
             await self._keep(sample, "incomparable", None, "", 0.0)
             return
@@ -141,20 +140,19 @@ class Examiner:
         theirs = await self._ask(sample, request_id)
         if theirs is None:
             return "failed", None, ""
-        our_key = key_of(sample.reply, self._parse_answer)
-        their_key = key_of(theirs, self._parse_answer)
-        if our_key is not None and our_key == their_key:
+        ours_said, theirs_said = answer_of(sample.answer), answer_of(theirs)
+        if ours_said is not None and ours_said == theirs_said:
             return "equal", 0.0, ""
         if judge is None:
-            comparable = our_key is not None and their_key is not None
+            comparable = ours_said is not None and theirs_said is not None
             return "differs" if comparable else "incomparable", None, ""
         name, question = judge.model.card.name, parse_ask(sample.request).text
-        preferred = await judge.compare(request_id, question, show(sample.reply), show(theirs))
+        preferred = await judge.compare(request_id, question, show(sample.answer), show(theirs))
         if preferred is None:
             return "undecided", None, name
         return _VERDICT[preferred], DIFFERENCE[preferred], name
 
-    async def _ask(self, sample: Sample, request_id: str) -> Reply | None:
+    async def _ask(self, sample: Sample, request_id: str) -> Answer | None:
         request = msgspec.structs.replace(
             sample.request,
             model=sample.strongest,
@@ -182,7 +180,7 @@ class Examiner:
         limit = sample.request.max_tokens or LONG_ANSWER_TOKENS
         usd = _usd(self._models[sample.strongest].card.price, read, limit)
         if judge is not None:
-            shown = read + limit + len(show(sample.reply)) // _BYTES_PER_TOKEN
+            shown = read + limit + len(show(sample.answer)) // _BYTES_PER_TOKEN
             usd += 2 * _usd(judge.model.card.price, shown, JUDGE_TOKENS)
         return usd
 
@@ -193,7 +191,7 @@ class Examiner:
             request_id=sample.request.id,
             created_at=self._store.now(),
             key_id=sample.request.caller,
-            model=sample.model,
+            model=sample.answer.model,
             strongest=sample.strongest,
             verdict=verdict,
             difference=difference,

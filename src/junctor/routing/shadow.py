@@ -20,8 +20,8 @@ from typing import Any
 
 import msgspec
 
-from junctor.chat import ChatRequest, Decision, Event, Model, ModelCard
-from junctor.routing.transcript import Reply, Transcript
+from junctor.chat import Answer, ChatRequest, Decision, Event, Model, ModelCard
+from junctor.routing.transcript import Transcript
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +45,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
     request: ChatRequest
     decision: Decision
-    model: str
-    "Who answered."
     strongest: str
-    reply: Reply
+    answer: Answer
+    "What the caller got."
 
 
 class ShadowQueue:
@@ -159,15 +158,14 @@ class Shadowed:
         decision, model, strongest = transcript.decision, transcript.model, self._strongest()
         if decision is None or model is None or strongest is None or model == strongest.name:
             return
-        reply = transcript.read()
-        if reply is None:
+        answer = transcript.read()
+        if answer is None:
             self._queue.drop("unreadable")
         elif not may_see(decision, strongest.name):
             self._queue.drop("not_allowed")
         else:
-            await self._examine(
-                Sample(request=request, decision=decision, model=model, strongest=strongest.name, reply=reply)
-            )
+            sample = Sample(request=request, decision=decision, strongest=strongest.name, answer=answer)
+            await self._examine(sample)
 
 
 def may_see(decision: Decision, name: str) -> bool:

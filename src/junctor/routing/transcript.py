@@ -24,8 +24,8 @@ from junctor.chat import (
     Started,
     Text,
     ToolCall,
+    join_tool_call,
 )
-from junctor.chat.collect import join_tool_call
 from junctor.wire import anthropic_answer, openai_answer, responses_answer
 
 MOST_BYTES = 256 * 1024
