@@ -1,0 +1,90 @@
+"""What a calibration learns from, and what it has learnt: the JSON between the command and its learner.
+
+Pure, and without numpy: the command asks models and reports; `learn.py`, a process of its own, computes.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from junctor.routing.abilities import Abilities
+from junctor.routing.ladder import Ladder
+
+
+class Studied(msgspec.Struct, frozen=True, kw_only=True):
+    """One model, and what became of each prompt at it; None: it gave no answer there."""
+
+    model: str
+    "Its name in the pool."
+    identity: str
+    "What answers under that name (`abilities.identity_of`)."
+    prior: float
+    "Its ability before anything was measured, logits."
+    prior_error: float
+    "How far off that may be: one standard deviation, logits."
+    ease: tuple[float, ...]
+    "Predicted log odds of a good answer of a model of ability 0."
+    scores: tuple[float | None, ...]
+    "0..1"
+    usd: tuple[float | None, ...]
+    tokens: tuple[int | None, ...]
+    "Output tokens."
+    answers: tuple[str | None, ...]
+    "Final answers in comparable form; None also where a reply has none."
+
+
+class Study(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcomes of a calibration, and what is in force before it."""
+
+    models: tuple[Studied, ...]
+    kinds: tuple[str, ...]
+    "Of each prompt. Prompts of one kind may be harder or easier than predicted, all alike."
+    artefact: str
+    "Version of the predictor that `prior` and `ease` come from."
+    temperature: float
+    abilities_table: tuple[float, ...]
+    mean_ps_table: tuple[float, ...]
+    "The artefact's table from ability to the mean probability on its reference prompts."
+    strongest: str | None
+    "As the user named it; None: the highest score, of equals the cheapest."
+    floor: float
+    confidence: float
+    ladder: Ladder | None = None
+    "In force, and still fitting the pool."
+    abilities: Abilities | None = None
+    "In force, and still fitting the pool."
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in force against what was learnt, on prompts that neither was learnt from, paired."""
+
+    prompts: int
+    old: float
+    new: float
+    "More is better; the unit is the kind's own."
+    error: float
+    "Standard error of the difference."
+    is_broken: bool = False
+    "The old one does not hold its promise on these prompts."
+
+    @property
+    def switches(self) -> bool:
+        """The new one is better by more than one standard error, or the old one is broken."""
+        return self.is_broken or self.new - self.old > self.error
+
+
+class Learnt(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a study."""
+
+    strongest: str
+    prompts: int
+    "Those that the ladder is learnt from: every model on it answered them."
+    left_out: tuple[str, ...]
+    "Models that answered too few of the prompts to be on the ladder."
+    ladder: Ladder | None
+    no_ladder: str
+    "Why there is none; empty when there is one."
+    abilities: Abilities
+    ladder_comparison: Comparison | None = None
+    "None: there was none in force, or too few prompts to hold any back."
+    abilities_comparison: Comparison | None = None
