@@ -37,6 +37,9 @@ STOP_S = 1.0
 _ABOUT_THE_ANSWER = frozenset({"max_usd", "max_first_token_ms", "max_total_ms", "quality"})
 "Limits that a shadow need not keep: nobody waits for it, and the caller does not pay."
 
+_NOT_TO_SEE = frozenset({"only", "never"})
+"Limits that are about who reads the request."
+
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -161,7 +164,7 @@ class Shadowed:
         answer = transcript.read()
         if answer is None:
             self._queue.drop("unreadable")
-        elif not may_see(decision, strongest.name):
+        elif not may_answer(decision, strongest.name):
             self._queue.drop("not_allowed")
         else:
             sample = Sample(request=request, decision=decision, strongest=strongest.name, answer=answer)
@@ -169,11 +172,20 @@ class Shadowed:
 
 
 def may_see(decision: Decision, name: str) -> bool:
-    """Whether a model may be given the request: no limit of the caller's or of its key keeps it away.
+    """Whether a model may be shown the request: neither the caller nor its key keeps it from this model."""
+    return _ruled_out_by(decision, name) not in _NOT_TO_SEE
 
-    Limits on cost, time and predicted quality do not: they are about the answer that the caller gets.
+
+def may_answer(decision: Decision, name: str) -> bool:
+    """Whether a model may be shown the request, and can answer it.
+
+    Limits on cost, time and predicted quality do not count: they are about the answer that the caller gets.
     """
-    for candidate in decision.candidates:
-        if candidate.name == name:
-            return candidate.ruled_out_by is None or candidate.ruled_out_by in _ABOUT_THE_ANSWER
-    return False
+    why = _ruled_out_by(decision, name)
+    return why is None or why in _ABOUT_THE_ANSWER
+
+
+def _ruled_out_by(decision: Decision, name: str) -> str | None:
+    """The constraint that rules a model out; `never` for one that the decision does not know."""
+    known = (candidate.ruled_out_by for candidate in decision.candidates if candidate.name == name)
+    return next(known, "never")
