@@ -10,6 +10,7 @@ import msgspec
 from junctor.chat.errors import UpstreamBroken
 from junctor.chat.events import (
     Decision,
+    Drafted,
     Event,
     Finished,
     FinishReason,
@@ -62,6 +63,8 @@ async def collect(events: AsyncGenerator[Event, None]) -> Answer:
                     reason = event.reason
                 case Routed():
                     decision = event.decision
+                case Drafted():
+                    pass
                 case Raw():
                     raise TypeError("collect() needs decoded events: ask with relay=None")
     if reason is None:

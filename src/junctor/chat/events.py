@@ -2,10 +2,12 @@
 
 The order every model keeps:
 
-    Routed?  Started  (Text | Thought | ToolCall | Raw)*  Usage?  Finished
+    Routed?  (Drafted* Routed)?  Started  (Text | Thought | ToolCall | Raw)*  Usage?  Finished
 
-`Started` may come again, for another model, as long as nothing of the first was said. A stream that ends
-without `Finished` was cut; models raise an `UpstreamError` instead.
+`Started` may come again, for another model, as long as nothing of the first was said; so may `Routed`, with
+the same decision as it stands by then: the last one holds. `Drafted` is no part of the answer.
+
+A stream that ends without `Finished` was cut; models raise an `UpstreamError` instead.
 """
 
 from __future__ import annotations
@@ -39,6 +41,52 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     "The constraint that it does not satisfy (`max_usd`, `needs.vision`, ...); None when it satisfies all."
 
 
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """What one model answered to a cascade."""
+
+    model: str
+    answer: str | None = None
+    "What is compared: a number, a letter, a tool call, its first 80 characters; None: not comparable."
+    failed: str | None = None
+    "Why there is no answer, in words."
+    output_tokens: int = 0
+    usd: float = 0.0
+    "What its tokens cost; 0 for a failed one, whose cost only the ledger knows."
+    took_ms: float = 0.0
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a cascade: some models were asked at once, and the vote of all so far was counted."""
+
+    drafts: tuple[Draft, ...]
+    leads: str | None = None
+    "The first model that gave the likeliest answer; None when no answer can be compared."
+    p_top: float = 0.0
+    "Probability that this answer is right, 0..1."
+    gain: float | None = None
+    "What going on was expected to bring, its cost taken off; above 0 it goes on. None: not asked for."
+
+
+class Escalation(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a request that climbed a cascade, and what is promised for such requests."""
+
+    ladder: str
+    "Version of the calibration."
+    floor: float
+    "Promised: this share of the strongest model's quality ..."
+    confidence: float
+    "... with this probability."
+    prompts: int
+    "It was learnt on so many."
+    steps: tuple[Step, ...] = ()
+    because: str = ""
+    "Why this answer was taken, in words."
+    degraded: bool = False
+    "Whether the rule could not be followed: the strongest model failed, and another answer was taken."
+    usd: float = 0.0
+    "What all calls together cost: estimated where the answer only begins."
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """Which model answers, and why not the others."""
 
@@ -56,19 +104,29 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     features: dict[str, float]
     "The named features of the prompt that the prediction saw, for reading, not for recomputing."
     path: str
-    "The kind of decision: `prompt`."
+    "The kind of decision: `prompt`, or `cascade`."
     took_us: float
     "Time the decision took, microseconds."
     saved_usd: float
     "Estimated cost of the strongest candidate minus that of the chosen one, USD."
     artefact: str
     "Version of the predictor that was used."
+    escalation: Escalation | None = None
+    "Of a cascade: which models were asked, and why this answer was taken."
 
 
 class Routed(msgspec.Struct, frozen=True, tag=True):
     """A router has chosen; the answer follows."""
 
     decision: Decision
+
+
+class Drafted(msgspec.Struct, frozen=True, tag=True):
+    """A model has answered, for comparison: whose answer is taken is not decided yet."""
+
+    draft: Draft
+    text: str = ""
+    "All that it said."
 
 
 class Started(msgspec.Struct, frozen=True, tag=True):
@@ -147,4 +205,4 @@ class Raw(msgspec.Struct, frozen=True, tag=True):
     "False for frames that carry no part of the answer (a role, a ping): they do not count as the first text."
 
 
-Event = Routed | Started | Text | Thought | ToolCall | Usage | Finished | Raw
+Event = Routed | Drafted | Started | Text | Thought | ToolCall | Usage | Finished | Raw

@@ -12,6 +12,7 @@ from typing import Any
 
 from junctor.chat import (
     ChatRequest,
+    Drafted,
     Event,
     Finished,
     JunctorError,
@@ -85,7 +86,7 @@ def says_something(event: Event) -> bool:
             return event.has_text
         case Text() | Thought() | ToolCall() | Finished():
             return True
-        case Routed() | Started() | Usage():
+        case Routed() | Drafted() | Started() | Usage():
             return False
 
 

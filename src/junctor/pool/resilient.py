@@ -67,6 +67,11 @@ class Resilience:
             jitter=self._jitter,
         )
 
+    @property
+    def total_s(self) -> float:
+        """What a whole answer may take, all tries included, seconds."""
+        return self._policy.total_s
+
     def watch(self, model: Model) -> Watched:
         """The model with its health, which belongs to its name: whoever watches it shares it."""
         name = model.card.name
