@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -73,6 +74,14 @@ async def test_it_serves_until_it_is_told_to_stop() -> None:
         await it.running
         assert await caller.read_end() == b""
         await caller.close()
+
+
+async def test_the_collector_does_not_look_through_what_was_there_at_the_start() -> None:
+    """It took 40 ms, twice a second, in which nobody was answered."""
+    assert gc.get_freeze_count() == 0
+    async with serving():
+        assert gc.get_freeze_count() > 10_000
+    assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
