@@ -1,0 +1,255 @@
+"""`junctor calibrate`: find out what the pool's models can do, and which to ask first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from junctor.assemble import Builder, Member, choose_members, database_path, policy_of
+from junctor.chat import BadRequest, Model, ModelCard
+from junctor.cli.calibration_report import print_all, print_plan, print_report
+from junctor.cli.terminal import ConfigOption, console, errors, load, plain_errors
+from junctor.lasting import ARTEFACT
+from junctor.pool.transport import Transport
+from junctor.routing.adopt import adopt, with_in_force
+from junctor.routing.answer_log import AnswerLog, Said, digest_of
+from junctor.routing.calibration_store import CalibrationStore
+from junctor.routing.errors import CannotCalibrate
+from junctor.routing.grading import estimate_usd, grade, make_study, place_strongest
+from junctor.routing.learner import check_learner, learn
+from junctor.routing.predictor import Predictor, parse_artefact
+from junctor.routing.prompt_file import parse_prompts
+from junctor.routing.questions import Question, make_questions
+from junctor.routing.survey import Survey, Terms
+from junctor.settings import Environment, Settings
+from junctor.settings_check import suggestion
+from junctor.store.database import Database
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line asks for."""
+
+    prompts: Path | None
+    count: int
+    models: tuple[str, ...]
+    strongest: str | None
+    floor: float
+    confidence: float
+    terms: Terms
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(calibrate)
+
+
+def calibrate(  # noqa: PLR0913, RUF100 - the options of a command
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help='Your own, as JSON lines: {"prompt" or "messages", "answer" (may be left out)}.'),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Questions of our own making, without --prompts.")] = 300,
+    models: Annotated[str, typer.Option(help="Names, with commas between; left out: the whole pool.")] = "",
+    strongest: Annotated[
+        str | None, typer.Option(help="The model to measure up to; left out: the highest score.")
+    ] = None,
+    floor: Annotated[
+        float, typer.Option(min=0.5, max=1, help="Promise this share of the strongest model's quality ...")
+    ] = 0.98,
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="... with this probability.")] = 0.95,
+    max_usd: Annotated[
+        float, typer.Option(min=0, help="Stop before it costs more, and use what is there.")
+    ] = 5,
+    max_tokens: Annotated[int, typer.Option(min=16, help="Of one answer; hidden reasoning counts.")] = 2048,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Calls at once.")] = 8,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Go on without a model that does not answer.")
+    ] = False,
+    show: Annotated[bool, typer.Option("--list", help="Show the calibrations that are kept.")] = False,
+    use: Annotated[
+        str | None, typer.Option(metavar="ID", help="Put a kept calibration in force, as of --list.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Ask every model the same questions; learn abilities, and a ladder with a promise.
+
+    Costs money where models do. What is cut short goes on when the same command is run again.
+    """
+    terms = Terms(max_usd=max_usd, max_tokens=max_tokens, concurrency=concurrency, keep_going=keep_going)
+    wish = Wish(
+        prompts=prompts,
+        count=count,
+        models=tuple(name.strip() for name in models.split(",") if name.strip()),
+        strongest=strongest,
+        floor=floor,
+        confidence=confidence,
+        terms=terms,
+    )
+    with plain_errors():
+        settings, environment, _ = load(config)
+        try:
+            if show or use is not None:
+                asyncio.run(_look_after(settings, environment, use))
+            else:
+                asyncio.run(_calibrate(wish, settings, environment))
+        except KeyboardInterrupt:
+            errors.print("\nInterrupted. The answers so far are kept: the same command goes on from there.")
+            raise typer.Exit(130) from None
+
+
+async def _look_after(settings: Settings, environment: Environment, use: str | None) -> None:
+    async with Database(database_path(settings, environment)) as database:
+        store = CalibrationStore(database)
+        if use is not None:
+            chosen = await store.use(use)
+            console.print(f"{chosen.id} is the {chosen.kind} in force. {RELOAD}", soft_wrap=True)
+        else:
+            print_all(await store.list())
+
+
+RELOAD = "A server that runs takes it over when it reloads: SIGHUP, or POST /api/reload."
+
+
+async def _calibrate(wish: Wish, settings: Settings, environment: Environment) -> None:
+    await check_learner()
+    given = None if wish.prompts is None else _read_prompts(wish.prompts)
+    members = _choose(await choose_members(settings, environment), wish)
+    cards = [member.card for member in members]
+    predictor = Predictor(parse_artefact(ARTEFACT.read_bytes()))
+    folder = environment.data_dir / "calibration"
+    async with Database(database_path(settings, environment)) as database:
+        store = CalibrationStore(database)
+        questions, path = given or [], folder / f"prompts-{digest_of(given or [])}.jsonl"
+        if given is None:
+            questions, path = _make_questions(wish.count, folder, await store.count("outcomes"))
+        with AnswerLog(path) as log:
+            dropped, is_complete = await _ask_all(
+                wish, settings, environment, members, questions, log, predictor
+            )
+            cards = [card for card in cards if card.name not in dropped]
+            await _learn_and_tell(wish, settings, cards, questions, log, predictor, store)
+            if is_complete:
+                log.remove()
+
+
+def _read_prompts(path: Path) -> list[Question]:
+    try:
+        return parse_prompts(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CannotCalibrate(f"{path} cannot be read: {error}") from error
+    except BadRequest as error:
+        raise CannotCalibrate(f"{path}: {error}") from error
+
+
+def _choose(members: Sequence[Member], wish: Wish) -> list[Member]:
+    chats = {member.card.name: member for member in members if member.settings.kind == "chat"}
+    for name in (*wish.models, *filter(None, [wish.strongest])):
+        if name not in chats:
+            hint = suggestion(name, chats) or f"; there are: {', '.join(chats) or 'none'}"
+            raise CannotCalibrate(f"the pool holds no model {name!r}{hint}")
+    if wish.models and wish.strongest and wish.strongest not in wish.models:
+        raise CannotCalibrate(f"--strongest {wish.strongest} is not among --models")
+    chosen = [chats[name] for name in dict.fromkeys(wish.models)] or list(chats.values())
+    if not chosen:
+        raise CannotCalibrate("the pool is empty: add [[models]] to junctor.toml, or pull a local model")
+    return chosen
+
+
+def _make_questions(count: int, folder: Path, calibrations: int) -> tuple[list[Question], Path]:
+    """Those of a run that did not end; else new ones, so that no calibration is tested on old questions."""
+    begun = sorted(folder.glob(f"questions-{count}-*.jsonl"))
+    seed = int(begun[-1].stem.rpartition("-")[2]) if begun else calibrations + 1
+    return make_questions(count, seed), folder / f"questions-{count}-{seed}.jsonl"
+
+
+async def _ask_all(
+    wish: Wish,
+    settings: Settings,
+    environment: Environment,
+    members: Sequence[Member],
+    questions: Sequence[Question],
+    log: AnswerLog,
+    predictor: Predictor,
+) -> tuple[set[str], bool]:
+    """Fill the log. The models that did not answer, and whether all there was to ask was asked."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    async with _pool(settings, environment, members) as models:
+        with Progress(*columns, console=errors) as progress:
+            task = progress.add_task("starting")
+
+            def tell(_: Said | None) -> None:
+                progress.update(task, advance=1, description=f"{survey.usd:.4f} USD")
+
+            survey = Survey(models, questions, log, wish.terms, policy_of(settings), tell=tell)
+            progress.update(task, total=len(survey.calls))
+            cards = [member.card for member in members]
+            calls = [(call.model, call.question, call.request) for call in survey.calls]
+            print_plan(cards, len(questions), survey, estimate_usd(cards, calls, predictor))
+            await survey.run()
+    for name, why in survey.dropped.items():
+        errors.print(f"{name} is left out, it does not answer: {why}", markup=False, soft_wrap=True)
+    if survey.is_out_of_money:
+        errors.print(
+            f"Stopped at {survey.usd:.4f} USD: the next answer might cost more than --max-usd. What is there "
+            "is used, and kept: the same command with a higher --max-usd goes on from there.",
+            soft_wrap=True,
+        )
+    return set(survey.dropped), not survey.is_out_of_money
+
+
+@asynccontextmanager
+async def _pool(
+    settings: Settings, environment: Environment, members: Sequence[Member]
+) -> AsyncGenerator[dict[str, Model], None]:
+    """The bare models, local ones with their engines running: no fallback answers in another's place."""
+    transport = Transport()
+    builder = Builder(settings, environment, transport)
+    try:
+        models = {member.card.name: builder.build(member) for member in members}
+        for engine in builder.engines.values():
+            await engine.start()
+        yield models
+    finally:
+        await asyncio.gather(*(engine.stop() for engine in builder.engines.values()))
+        await transport.close()
+
+
+async def _learn_and_tell(
+    wish: Wish,
+    settings: Settings,
+    cards: Sequence[ModelCard],
+    questions: Sequence[Question],
+    log: AnswerLog,
+    predictor: Predictor,
+    store: CalibrationStore,
+) -> None:
+    named = [card for card in cards if card.name == wish.strongest]
+    if not log.said or not cards or (wish.strongest and not named):
+        raise CannotCalibrate("there is nothing to learn from: no answers, or none of the strongest model")
+    current = await store.current()
+    judge = named[0] if named else place_strongest(cards, predictor, current.abilities)
+    graded = grade(questions, log.said, judge)
+    if not graded.questions:
+        raise CannotCalibrate("no question has an answer that can be compared")
+    strongest = judge.name if graded.judged_by_strongest else wish.strongest
+    study = make_study(
+        graded,
+        log.said,
+        cards,
+        predictor,
+        usd_per_hour=settings.local.usd_per_hour,
+        floor=wish.floor,
+        confidence=wish.confidence,
+        strongest=strongest,
+    )
+    study = with_in_force(study, current, cards)
+    learnt = await learn(study)
+    print_report(graded, study, learnt, await adopt(store, study, learnt), cards)
+    console.print(RELOAD, soft_wrap=True)

@@ -1,0 +1,164 @@
+"""What `junctor calibrate` prints: the plan, the report, the calibrations that are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from junctor.chat import Mode, ModelCard
+from junctor.cli.terminal import console, errors
+from junctor.routing.abilities import Abilities, parse_abilities
+from junctor.routing.adopt import IN_FORCE, Adopted, Verdict
+from junctor.routing.calibration_store import Calibration, ladder_of
+from junctor.routing.grading import Graded, has_price
+from junctor.routing.ladder import Ladder
+from junctor.routing.study import Comparison, Learnt, Study
+from junctor.routing.survey import Survey
+
+_MODES: tuple[Mode, ...] = ("quality", "balanced", "cost")
+_VERDICTS: dict[Verdict, str] = {
+    "first": "in force from now on",
+    "better": "in force from now on: better than the one before",
+    "broken": "in force from now on: the one before does not hold its promise any more",
+    "kept": "kept, not in force: the one before is as good",
+    "untested": "kept, not in force: too few prompts to compare it with the one before",
+    "nothing": "",
+}
+
+
+def print_plan(cards: Sequence[ModelCard], questions: int, survey: Survey, usd: float) -> None:
+    """How much is about to be asked, and what it may cost."""
+    calls, models = len(survey.calls), len(cards)
+    errors.print(
+        f"{questions} questions to {models} model{'s' * (models != 1)}: {calls} calls, about {usd:.4f} USD "
+        f"by their prices.",
+        soft_wrap=True,
+    )
+    if kept := questions * models - calls:
+        errors.print(
+            f"{kept} answers are here already, from a run that did not end; they cost {survey.usd:.4f} USD."
+        )
+    if unpriced := [card.name for card in cards if not has_price(card)]:
+        errors.print(
+            f"{', '.join(unpriced)}: no price; what counts is the time, at local.usd_per_hour.",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def print_report(
+    graded: Graded, study: Study, learnt: Learnt, adopted: Adopted, cards: Sequence[ModelCard]
+) -> None:
+    """What was measured, what was learnt of it, and what is in force now."""
+    console.print(_model_table(study, learnt.abilities, cards))
+    if graded.judged_by_strongest:
+        console.print(
+            f"For {graded.judged_by_strongest} prompts without an answer, what {learnt.strongest} said "
+            "counts as right: scores say how often a model agrees with it, not how often it is right.",
+            soft_wrap=True,
+        )
+    if graded.left_out:
+        console.print(f"{graded.left_out} prompts are left out: nothing to compare an answer with.")
+    for name in learnt.left_out:
+        console.print(f"{name} answered too few of them to be on a ladder.", markup=False)
+    _print_ladder(learnt)
+    if adopted.ladder_id:
+        _print_verdict("ladder", adopted.ladder_id, adopted.ladder, learnt.ladder_comparison)
+    _print_verdict("abilities", adopted.abilities_id, adopted.abilities, learnt.abilities_comparison)
+
+
+def _model_table(study: Study, abilities: Abilities, cards: Sequence[ModelCard]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("model", "right", "ability", "USD an answer", "tokens", "answers"):
+        table.add_column(heading, justify="left" if heading == "model" else "right")
+    prices = {card.name: has_price(card) for card in cards}
+    for it, ability in zip(study.models, abilities.models, strict=True):
+        half = 1.96 * sqrt(ability.score * (1 - ability.score) / max(1, ability.prompts))
+        table.add_row(
+            escape(it.model),
+            f"{ability.score:.1%} ± {half * 100:.1f}",
+            f"{ability.p:.2f} ± {ability.p_error:.2f}",
+            f"{_mean(it.usd):.6f}{'' if prices[it.model] else ' (its time)'}",
+            f"{_mean(it.tokens):.0f}",
+            f"{ability.prompts}",
+        )
+    return table
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    there = [value for value in values if value is not None]
+    return sum(there) / max(1, len(there))
+
+
+def _print_ladder(learnt: Learnt) -> None:
+    console.print(f"[bold]Strongest:[/] {escape(learnt.strongest)}.", end=" ")
+    if learnt.ladder is None:
+        console.print(f"No ladder: {learnt.no_ladder}.", markup=False, soft_wrap=True)
+        return
+    ladder = learnt.ladder
+    console.print(f"[bold]Ladder:[/] {escape(_spell(ladder))}.", soft_wrap=True)
+    for mode in _MODES:
+        console.print(f"  {mode:9}{_promise(ladder, mode)}", soft_wrap=True)
+
+
+def _spell(ladder: Ladder) -> str:
+    steps = [" and ".join(rung.models) for rung in ladder.rungs]
+    return ", then ".join([*steps, ladder.strongest])
+
+
+def _promise(ladder: Ladder, mode: Mode) -> str:
+    promise = ladder.promises.get(mode)
+    if promise is None:
+        return (
+            f"no promise: {ladder.prompts} prompts do not show that {ladder.floor:.0%} of the quality is "
+            f"kept with {ladder.confidence:.0%} confidence; {ladder.strongest} answers"
+        )
+    return (
+        f"saves {promise.saved:.0%}; {promise.quality:.1%} right, {ladder.strongest} alone "
+        f"{promise.strongest_quality:.1%}; at least {ladder.floor:.0%} of it with {ladder.confidence:.0%} "
+        "confidence"
+    )
+
+
+def _print_verdict(kind: str, id: str, verdict: Verdict, comparison: Comparison | None) -> None:  # noqa: A002
+    style = "green" if verdict in IN_FORCE else "yellow"
+    console.print(f"[{style}]{kind} {id}[/]: {_VERDICTS[verdict]}", end="", soft_wrap=True)
+    if comparison is not None:
+        console.print(
+            f" ({comparison.new:.4f} against {comparison.old:.4f} on {comparison.prompts} prompts that "
+            f"neither was learnt from; the difference is known to ± {comparison.error:.4f})",
+            end="",
+            soft_wrap=True,
+        )
+    console.print(".")
+
+
+def print_all(calibrations: Sequence[Calibration]) -> None:
+    """All that are kept."""
+    if not calibrations:
+        console.print("There are no calibrations; `junctor calibrate` makes one.")
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("id", "made", "kind", "", "what"):
+        table.add_column(heading, overflow="fold", no_wrap=heading != "what")
+    for each in calibrations:
+        mark = "in force" if each.is_current else ""
+        table.add_row(each.id, each.created_at[:16].replace("T", " "), each.kind, mark, escape(_tell(each)))
+    console.print(table)
+
+
+def _tell(calibration: Calibration) -> str:
+    if calibration.kind == "ladder":
+        ladder = ladder_of(calibration)
+        if ladder is None:
+            return "of another version"
+        saved = [f"{mode} saves {it.saved:.0%}" for mode, it in ladder.promises.items()]
+        return f"{_spell(ladder)}: {', '.join(saved) or 'no promise'}"
+    abilities = parse_abilities(calibration.document)
+    if abilities is None:
+        return "of another version"
+    return ", ".join(f"{each.model} {each.p:.2f} ± {each.p_error:.2f}" for each in abilities.models)

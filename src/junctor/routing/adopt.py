@@ -1,0 +1,63 @@
+"""What was learnt is kept, and takes the place of what is in force where it should."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from junctor.chat import ModelCard
+from junctor.routing.calibration_store import Calibrated, CalibrationStore
+from junctor.routing.study import Comparison, Learnt, Study
+
+Verdict = Literal["first", "better", "broken", "kept", "untested", "nothing"]
+"""Why a new one is in force (`first`: none that fits the pool was; `better` than the old one; the old one is
+`broken`), or is not (`kept`: the old one is as good; `untested`: too few prompts to compare; `nothing` was
+learnt)."""
+IN_FORCE: frozenset[Verdict] = frozenset({"first", "better", "broken"})
+
+
+class Adopted(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one calibration."""
+
+    ladder: Verdict
+    ladder_id: str | None
+    abilities: Verdict
+    abilities_id: str
+
+
+def with_in_force(study: Study, current: Calibrated, cards: Sequence[ModelCard]) -> Study:
+    """The study with what is in force, as far as it fits the models."""
+    return msgspec.structs.replace(
+        study, ladder=current.ladder_for(cards), abilities=current.abilities_for(cards)
+    )
+
+
+async def adopt(store: CalibrationStore, study: Study, learnt: Learnt) -> Adopted:
+    """Save what was learnt, and what from; put in force what is to be."""
+    outcomes = msgspec.structs.replace(study, ladder=None, abilities=None)
+    await store.save_outcomes(msgspec.json.encode(outcomes))
+    identities = {it.model: it.identity for it in study.models}
+    ladder, ladder_id = "nothing", None
+    if learnt.ladder is not None:
+        ladder = judge(has_old=study.ladder is not None, comparison=learnt.ladder_comparison)
+        ladder_id = await store.save_ladder(learnt.ladder, identities, use=ladder in IN_FORCE)
+    abilities = judge(has_old=study.abilities is not None, comparison=learnt.abilities_comparison)
+    return Adopted(
+        ladder=ladder,
+        ladder_id=ladder_id,
+        abilities=abilities,
+        abilities_id=await store.save_abilities(learnt.abilities, use=abilities in IN_FORCE),
+    )
+
+
+def judge(*, has_old: bool, comparison: Comparison | None) -> Verdict:
+    """Whether the new one comes into force, and why."""
+    if not has_old:
+        return "first"
+    if comparison is None:
+        return "untested"
+    if comparison.is_broken:
+        return "broken"
+    return "better" if comparison.switches else "kept"
