@@ -36,4 +36,4 @@ def test_each_table_of_the_file_is_reached_from_the_whole() -> None:
         with pytest.raises(SettingsError, match=f"{section}.*unknown key"):
             array = section in {"keys", "models"}
             parse_settings(f"[[{section}]]\nx = 1" if array else f"[{section}]\nx = 1", Path("junctor.toml"))
-    assert len(sections) == len(TABLES) - 2, "all but the whole itself, and the prices of a model"
+    assert len(sections) == len(TABLES) - 3, "all but the whole itself, a model's prices, and the shadows"

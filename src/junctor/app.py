@@ -52,7 +52,10 @@ class Junctor:
         "Whether the newest settings were refused, so that older ones are in force."
         self.reloads = 0
         "How often new settings came into force since the start."
-        self.lasting = lasting_of(settings, environment, lambda: self._current.strongest)
+        self._shedder: Shedder | None = None
+        self.lasting = lasting_of(
+            settings, environment, lambda: self._current.strongest, lambda: _is_busy(self._shedder)
+        )
         self.lasting.metrics.watch_pool(lambda: self._generation.resilience if self._generation else None)
         self.lasting.metrics.watch_config(lambda: self.config_refused, lambda: self.reloads)
 
@@ -93,6 +96,7 @@ class Junctor:
         for task in self._retiring:
             task.cancel()
         await asyncio.gather(*(engine.stop() for engine in self._living_engines()))
+        await self.lasting.measuring.stop()
         for generation in self._living:
             generation.memory.stop()
         self.lasting.idempotency.stop()
@@ -129,6 +133,11 @@ class Junctor:
         for engine in new.engines.values():
             await engine.start()
         new.memory.start()
+        await self.lasting.measuring.refresh(
+            new.settings.routing.mode,
+            new.strongest,
+            falls_back=new.settings.routing.on_drift == "strongest",
+        )
         old, self._generation = self._generation, new
         self._living.append(new)
         server = new.settings.server
@@ -157,10 +166,11 @@ class Junctor:
     def build_server(self) -> HttpServer:
         """What listens for callers, as `[server]` says."""
         server = self._settings.server
+        self._shedder = Shedder(server.max_in_flight)
         front = Front(
             self,
             http_limits(server),
-            Shedder(server.max_in_flight),
+            self._shedder,
             lambda error, path: render_refusal(error, path, ""),
         )
         self.lasting.metrics.watch_front(front)
@@ -195,3 +205,8 @@ class Junctor:
         server = "draining" if self._draining else "ok"
         store = models_api.FAILING if self.lasting.database.failing else "ok"
         return {"server": server, "store": store, "config": config, **engines}
+
+
+def _is_busy(shedder: Shedder | None) -> bool:
+    """Whether callers are, or are about to be, turned away."""
+    return shedder is not None and (shedder.shedding or shedder.in_flight >= shedder.max_in_flight)

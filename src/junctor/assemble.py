@@ -33,6 +33,7 @@ from junctor.pool.responses_upstream import OpenAIResponsesUpstream
 from junctor.pool.scripted import Script, ScriptedModel, parse_script
 from junctor.pool.transport import Target, Timeouts, Transport
 from junctor.pool.upstream import AnthropicUpstream, OpenAIUpstream
+from junctor.routing.savings_store import Terms
 from junctor.serving.card import card_of
 from junctor.serving.engine import LlamaEngine
 from junctor.serving.llama import LocalModel
@@ -349,6 +350,19 @@ def policy_of(settings: Settings) -> Policy:
             base_s=settings.ejection.base_s,
             max_s=settings.ejection.max_s,
         ),
+    )
+
+
+def terms_of(settings: Settings, members: Sequence[Member]) -> Terms:
+    """What the report on savings needs to know of the settings."""
+    shadow = settings.routing.shadow
+    chats = [member.card for member in members if member.settings.kind == "chat"]
+    return Terms(
+        prices={card.name: card.price for card in chats if card.price is not None},
+        mode=settings.routing.mode,
+        falls_back=settings.routing.on_drift == "strongest",
+        share=shadow.share if shadow else 0.0,
+        judge=shadow.judge if shadow else None,
     )
 
 

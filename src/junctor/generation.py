@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 from msgspec.structs import asdict
+from starlette.requests import Request
 from starlette.routing import Route
 
 from junctor.assemble import (
@@ -24,6 +25,7 @@ from junctor.assemble import (
     menu_of,
     pepper_of,
     policy_of,
+    terms_of,
     with_fallbacks,
 )
 from junctor.chat import Model, ModelCard
@@ -34,6 +36,7 @@ from junctor.gateway.count_tokens import PATH as COUNT_PATH
 from junctor.gateway.count_tokens import CountTokens
 from junctor.gateway.dialect import DIALECTS, OPENAI_RESPONSES
 from junctor.gateway.headcount import Headcount
+from junctor.gateway.key_registry import refuse_all_but_admins
 from junctor.gateway.key_store import KeyStore
 from junctor.gateway.memory import ResponseMemory
 from junctor.gateway.menu import Menu
@@ -43,13 +46,19 @@ from junctor.gateway.rest import CALLER, Rest
 from junctor.gateway.vigil import Vigil
 from junctor.lasting import Lasting
 from junctor.pool.ledger import Ledger
+from junctor.pool.ledger_store import LedgerStore
 from junctor.pool.metered import Metered
 from junctor.pool.resilient import Resilience
 from junctor.routing import api as routing_api
+from junctor.routing.feedback import FeedbackBox, Giver
+from junctor.routing.judge import PROMPT
+from junctor.routing.measure_store import Feedback, MeasureStore
+from junctor.routing.measuring import Plan
 from junctor.routing.router import Router
+from junctor.routing.savings_store import Savings, SavingsStore
 from junctor.routing.store import DecisionStore
 from junctor.serving.engine import LlamaEngine
-from junctor.settings import ServerSettings, Settings
+from junctor.settings import ServerSettings, Settings, ShadowSettings
 from junctor.store.ids import new_id
 from junctor.wire.openapi import Served
 
@@ -103,8 +112,12 @@ def build(
         save_decision=decisions.save,
         new_id=lambda: new_id("dec_"),
         resilience=resilience,
+        promise_holds=lasting.measuring.promise_holds,
     )
     pool: dict[str, Model] = {**with_fallbacks(members, metered, resilience), router.card.name: router}
+    if settings.routing.shadow is not None:
+        plan = _plan_of(settings.routing.shadow, router, resilience)
+        pool[router.card.name] = lasting.measuring.shadow(router, metered, plan)
     doorkeeper = doorkeeper_of(settings, lasting.keys)
     menu = menu_of(members, router.card, settings.hedging)
     responses = ResponseStore(lasting.database, timedelta(days=settings.store.keep_responses_days))
@@ -126,8 +139,14 @@ def build(
         ),
         *reload_api.routes(operations.reload),
         *_decision_routes(decisions, lasting.ledger),
+        *_measuring_routes(settings, members, lasting, decisions),
     ]
-    routes += openapi_api.routes(routes, doorkeeper, max_body_bytes=settings.server.max_body_bytes)
+    routes += openapi_api.routes(
+        routes,
+        doorkeeper,
+        max_body_bytes=settings.server.max_body_bytes,
+        structs=(Feedback, Savings),
+    )
     return Generation(
         settings=settings,
         members=members,
@@ -186,6 +205,38 @@ def _count_route(server: ServerSettings, pool: dict[str, Model], menu: Menu, bui
         body_timeout_s=server.body_timeout_s,
     )
     return Route(COUNT_PATH, counting, methods=["POST"])
+
+
+def _plan_of(shadow: ShadowSettings, router: Router, resilience: Resilience) -> Plan:
+    return Plan(
+        share=shadow.share,
+        max_usd_per_day=shadow.max_usd_per_day,
+        judge=shadow.judge,
+        judge_prompt=PROMPT.read_text(encoding="utf-8"),
+        strongest=lambda: router.strongest,
+        away=resilience.set_aside,
+    )
+
+
+def _measuring_routes(
+    settings: Settings, members: Sequence[Member], lasting: Lasting, decisions: DecisionStore
+) -> list[Route]:
+    box = FeedbackBox(MeasureStore(lasting.database), decisions, LedgerStore(lasting.database))
+    return [
+        *routing_api.feedback_routes(box, _giver_of),
+        *routing_api.savings_routes(
+            SavingsStore(lasting.database), terms_of(settings, members), _refuse_all_but_admins
+        ),
+    ]
+
+
+def _giver_of(request: Request) -> Giver:
+    caller = request.scope[CALLER]
+    return Giver(key_id=caller.key_id, is_admin=caller.is_admin)
+
+
+def _refuse_all_but_admins(request: Request) -> None:
+    refuse_all_but_admins(request.scope[CALLER])
 
 
 def _decision_routes(decisions: DecisionStore, ledger: Ledger) -> list[Route]:

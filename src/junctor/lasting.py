@@ -17,6 +17,7 @@ from junctor.gateway.limits import Limits
 from junctor.gateway.metrics import Metrics
 from junctor.pool.ledger import Ledger
 from junctor.pool.transport import Transport
+from junctor.routing.measuring import Measuring
 from junctor.routing.predictor import Predictor, parse_artefact
 from junctor.settings import Environment, Settings
 from junctor.store.database import Database
@@ -37,23 +38,34 @@ class Lasting(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits
     transport: Transport
     predictor: Predictor
+    measuring: Measuring
 
 
 def lasting_of(
-    settings: Settings, environment: Environment, strongest: Callable[[], ModelCard | None]
+    settings: Settings,
+    environment: Environment,
+    strongest: Callable[[], ModelCard | None],
+    is_busy: Callable[[], bool] = lambda: False,
 ) -> Lasting:
-    """None of it is open yet. `strongest`: of the models that answer now, what the ledger compares with."""
+    """None of it is open yet. `strongest`: of the models that answer now, what the ledger compares with.
+
+    `is_busy`: whether the server has too much to do for its callers already.
+    """
     metrics = Metrics()
     database = Database(database_path(settings, environment), settings.store.synchronous)
     metrics.watch_store(lambda: database.failed, lambda: database.waiting, lambda: database.failing)
+    ledger = Ledger(database, strongest=strongest)
+    measuring = Measuring(database, ledger, is_busy)
+    metrics.watch(measuring)
     return Lasting(
         environment=environment,
         metrics=metrics,
         database=database,
-        ledger=Ledger(database, strongest=strongest),
+        ledger=ledger,
         idempotency=Idempotency(ReplyStore(database)),
         keys=KeyRing(KeyStore(database), pepper_of(environment)),
         limits=Limits(KeyStore(database).load_spendings),
         transport=Transport(),
         predictor=Predictor(parse_artefact(ARTEFACT.read_bytes())),
+        measuring=measuring,
     )

@@ -29,6 +29,7 @@ from junctor.settings_tables import (
     RoutingSettings,
     ServerSettings,
     Settings,
+    ShadowSettings,
     StoreSettings,
     TimeoutSettings,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "RoutingSettings",
     "ServerSettings",
     "Settings",
+    "ShadowSettings",
     "StoreSettings",
     "TimeoutSettings",
     "find_config",

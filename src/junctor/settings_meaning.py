@@ -9,7 +9,7 @@ from math import inf
 from msgspec.structs import asdict
 
 from junctor.settings_check import suggestion
-from junctor.settings_tables import ModelSettings, Settings
+from junctor.settings_tables import ModelSettings, Settings, ShadowSettings
 
 RESERVED_NAMES = frozenset({"auto"})
 MODEL_NAME = re.compile(r"[A-Za-z0-9][\w.\-:/@]{0,127}", re.ASCII)
@@ -62,6 +62,15 @@ def _check_figures(model: ModelSettings, at: str) -> Iterator[tuple[str, str]]:
             yield f"{at}.price.{name}", "must be 0 or more"
 
 
+def _check_shadow(shadow: ShadowSettings, models: Sequence[ModelSettings]) -> Iterator[tuple[str, str]]:
+    if not 0 <= shadow.max_usd_per_day < inf:
+        yield "routing.shadow.max_usd_per_day", "must be 0 or more"
+    chats = [model.name for model in models if model.kind == "chat"]
+    if shadow.judge is not None and models and shadow.judge not in chats:
+        hint = suggestion(shadow.judge, chats)
+        yield "routing.shadow.judge", f"no chat model is called `{shadow.judge}`{hint}"
+
+
 def _check_ranges(settings: Settings) -> Iterator[tuple[str, str]]:
     if not 0 <= settings.server.port <= 65535:
         yield "server.port", "must lie between 0 and 65535"
@@ -84,7 +93,11 @@ def _check_ranges(settings: Settings) -> Iterator[tuple[str, str]]:
         "server.max_in_flight": settings.server.max_in_flight,
         "server.keepalive_s": settings.server.keepalive_s,
     }
-    for path, share in (("retries.share", settings.retries.share), ("hedging.share", settings.hedging.share)):
+    shares = {"retries.share": settings.retries.share, "hedging.share": settings.hedging.share}
+    if settings.routing.shadow is not None:
+        shares["routing.shadow.share"] = settings.routing.shadow.share
+        yield from _check_shadow(settings.routing.shadow, settings.models)
+    for path, share in shares.items():
         if not 0 <= share <= 1:
             yield path, "must lie between 0 and 1"
     if not 0 <= settings.store.keep_responses_days <= 36500:

@@ -117,6 +117,19 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     'For `provider = "scripted"`: what it says and how it fails.'
 
 
+class ShadowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[routing.shadow]`: measure what `auto` does to quality. Left out: nothing is measured."""
+
+    share: float = 0.02
+    """Of the requests that `auto` gave to another model than the strongest: this share, drawn at random, is
+    answered by the strongest, too, in the background, and the two answers are compared. 0..1."""
+    max_usd_per_day: float = 1.0
+    "What that may cost in a day (UTC), USD. It is charged to nobody's budget."
+    judge: str | None = None
+    """The model of the pool that says which of two answers is better; left out: nobody, and answers without a
+    final answer cannot be compared. It is asked with temperature 0."""
+
+
 class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[routing]`: how `model = "auto"` chooses."""
 
@@ -125,6 +138,11 @@ class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     with `quality` whatever reaches it."""
     quality: float | None = None
     "Floor for the predicted probability of a good answer, 0..1, for requests that name none."
+    shadow: ShadowSettings | None = None
+    "`[routing.shadow]`."
+    on_drift: Literal["strongest", "warn"] = "strongest"
+    """Once comparisons refute what was promised: `strongest` gives everything to the strongest model, until
+    the router is calibrated again; `warn` only says so."""
 
 
 class TimeoutSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -176,6 +176,10 @@ class Metrics:
         queued = Gauge("junctor_rows_waiting", "Rows that wait to be written.", registry=self._registry)
         queued.set_function(waiting)
 
+    def watch(self, figures: Collector) -> None:
+        """Figures of a room: read at each scrape."""
+        self._registry.register(figures)
+
     def watch_pool(self, current: Callable[[], Resilience | None]) -> None:
         """Health and counts of the pool in force: read at each scrape."""
         self._registry.register(PoolCollector(current))

@@ -30,8 +30,10 @@ _AZURE = ("/openai", "/openai/deployments/{model}")
 "What may stand instead of `/v1`, where `canonical_path` takes it."
 
 
-def routes(others: Iterable[Route], doorkeeper: Doorkeeper, *, max_body_bytes: int) -> list[Route]:
-    """`GET /openapi.json`, about `others` and itself."""
+def routes(
+    others: Iterable[Route], doorkeeper: Doorkeeper, *, max_body_bytes: int, structs: tuple[type, ...] = ()
+) -> list[Route]:
+    """`GET /openapi.json`, about `others` and itself. `structs`: bodies of other rooms."""
 
     async def show_description(_: Request) -> Response:
         """All of this as an OpenAPI 3.1 document."""
@@ -43,7 +45,7 @@ def routes(others: Iterable[Route], doorkeeper: Doorkeeper, *, max_body_bytes: i
             version=__version__,
             has_keys=has_keys,
             max_body_bytes=max_body_bytes,
-            structs=(LedgerRow, KeyList, NewKeyDocument, Reloaded),
+            structs=(LedgerRow, KeyList, NewKeyDocument, Reloaded, *structs),
         )
         return render_openapi([*served([*others, route])], server)
 

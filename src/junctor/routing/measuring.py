@@ -26,6 +26,7 @@ from junctor.routing.measure_store import MeasureStore, Shadow
 from junctor.routing.promise import Promise, PromiseWatch, promise_of, watch
 from junctor.routing.shadow import Shadowed, ShadowQueue
 from junctor.store.database import Database
+from junctor.store.failure import StoreFailed
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +67,15 @@ class Measuring(Collector):
         self._is_broken = False
 
     async def refresh(self, mode: Mode | None, strongest: ModelCard | None, *, falls_back: bool) -> None:
-        """Go by the calibration in force, and by all that was compared since. Raises `StoreFailed`."""
+        """Go by the calibration in force, and by all that was compared since."""
         name = strongest.name if strongest else ""
-        promise = promise_of(await self._store.current_calibration(), mode, name)
-        watched = watch(promise, await self._store.shadows(promise.strongest, promise.since), ())
+        try:
+            promise = promise_of(await self._store.current_calibration(), mode, name)
+            watched = watch(promise, await self._store.shadows(promise.strongest, promise.since), ())
+        except StoreFailed as error:
+            log.warning("the promise is watched as before: %s", error)
+            self._falls_back = falls_back
+            return
         was, self._watch, self._falls_back = self._watch.promise.version, watched, falls_back
         if was != promise.version:
             self._is_broken = False
@@ -81,13 +87,16 @@ class Measuring(Collector):
 
     def shadow(self, router: Model, models: Mapping[str, Model], plan: Plan) -> Shadowed:
         """The router, with a share of its replies compared. `models`: metered, by name."""
+        judge = models.get(plan.judge) if plan.judge else None
+        if plan.judge and judge is None:
+            log.warning("routing.shadow.judge: the pool holds no model `%s`; nobody judges", plan.judge)
         examiner = Examiner(
             models,
             ledger=self._ledger,
             store=self._store,
             allowance=self._allowance,
             max_usd_per_day=plan.max_usd_per_day,
-            judge=Judge(models[plan.judge], plan.judge_prompt) if plan.judge else None,
+            judge=Judge(judge, plan.judge_prompt) if judge else None,
             away=plan.away,
             tell=self._hear,
             drop=self.queue.drop,
@@ -118,8 +127,8 @@ class Measuring(Collector):
         self._is_broken = True
         said = self._watch.report(fallback=self._falls_back)
         log.warning(
-            "the promise of %s is broken: over %d comparisons answers are %+.1f points beside the strongest "
-            "model's, where %.1f below were promised at %.0f %%; %s; calibrate again, or see `junctor savings`",
+            "the promise of %s is broken: over %d comparisons answers are %+.1f points from the strongest "
+            "model's, where no more than %.1f below were promised at %.0f %%; %s; see `junctor savings`",
             said.version,
             said.compared,
             said.mean_points or 0.0,

@@ -142,6 +142,23 @@ def pass_over(ranking: Ranking, away: Mapping[str, str]) -> Ranking:
     )
 
 
+def put_first(ranking: Ranking, name: str, why: str) -> Ranking:
+    """The same with this model as the choice, where it may answer. `why`: in words."""
+    replace = msgspec.structs.replace
+    found = [it for it in ranking.candidates if it.name == name and it.ruled_out_by is None]
+    if not found or ranking.chosen.name == name:
+        return ranking
+    passed = replace(ranking.chosen, refused_because=f"{why}, and {name} is the strongest")
+    chosen = replace(found[0], refused_because=None)
+    others = [it for it in ranking.candidates if it.name not in (name, passed.name)]
+    return Ranking(
+        candidates=(chosen, passed, *others),
+        chosen=chosen,
+        rule=f"{why}: the strongest model answers",
+        saved_usd=ranking.saved_usd + passed.usd - chosen.usd,
+    )
+
+
 def check_names(constraints: Constraints, known: Collection[str]) -> None:
     """Raises `BadRequest` for a name that the pool does not hold: a typing error must not mean `no limit`."""
     for field, names in (("only", constraints.only), ("never", constraints.never)):

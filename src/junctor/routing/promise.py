@@ -41,7 +41,11 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     "ISO 8601."
     document: str
-    "A `Ladder` as JSON."
+    "JSON: a `Ladder` in the field `ladder`."
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    ladder: msgspec.Raw
 
 
 class Promise(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,7 +178,7 @@ def promise_of(calibration: Calibration | None, mode: Mode | None, strongest: st
     ladder = None
     if calibration is not None:
         try:
-            ladder = parse_ladder(calibration.document)
+            ladder = parse_ladder(msgspec.json.decode(calibration.document, type=_Stored).ladder)
         except msgspec.DecodeError:  # the router that cannot read it does not go by it either
             ladder = None
     if calibration is None or ladder is None:

@@ -25,7 +25,7 @@ from junctor.pool.resilient import Resilience
 from junctor.routing.abilities import Abilities
 from junctor.routing.ask import parse_ask
 from junctor.routing.features import NAMES, Features, extract_features
-from junctor.routing.policy import Demand, Ranking, decide, pass_over
+from junctor.routing.policy import Demand, Ranking, decide, pass_over, put_first
 from junctor.routing.predictor import Predictor
 
 NAME = "auto"
@@ -48,12 +48,13 @@ class Router:
         floor: float | None = None,
         resilience: Resilience | None = None,
         abilities: Abilities | None = None,
+        promise_holds: Callable[[], bool] = lambda: True,
     ) -> None:
         """`models`: those to choose from; `mode` and `floor`: for requests that name neither.
 
         Without a mode, a floor says what will do; without both, the mode is `balanced`. `resilience` knows
         who is set aside, and asks; left out: one of its own, that asks each model once. `abilities`: as
-        measured by a calibration.
+        measured by a calibration. `promise_holds`: while it says no, the strongest model answers.
         """
         self._resilience = resilience or Resilience(Policy(attempts=1))
         self._watched = {name: self._resilience.watch(model) for name, model in models.items()}
@@ -64,6 +65,7 @@ class Router:
         self._new_id = new_id
         self._mode: Mode | None = mode
         self._floor = floor
+        self._promise_holds = promise_holds
         self.card = _card_of(self._cards)
 
     @property
@@ -100,6 +102,8 @@ class Router:
             floor=self._floor if limits.quality is None else limits.quality,
         )
         ranking = decide(demand, self._cards, self._predictor.predict(features, self._placed))
+        if not self._promise_holds() and (strongest := self.strongest) is not None:
+            ranking = put_first(ranking, strongest.name, "the promise is broken")
         if away := self._resilience.set_aside():
             ranking = pass_over(ranking, away)
         decision = self._record(request, demand, features, ranking, began)

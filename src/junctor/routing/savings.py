@@ -91,7 +91,7 @@ class Alternative(msgspec.Struct, frozen=True, kw_only=True):
     "Mean predicted probability of a good answer, 0..1; None where decisions are not kept."
 
 
-class Feedback(msgspec.Struct, frozen=True, kw_only=True):
+class FeedbackFigures(msgspec.Struct, frozen=True, kw_only=True):
     """What callers said of answers of `auto`. Not a fair comparison: harder prompts go to the strongest."""
 
     others: int
@@ -125,7 +125,7 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     interval: Interval | None
     needed: int | None
     "Comparisons for an interval of +-1 point; None: no number would do while answers stay undecided."
-    feedback: Feedback
+    feedback: FeedbackFigures
 
 
 def compare_money(total: Slice, sample: Sequence[Paid], seed: int = 0) -> Money:
@@ -293,10 +293,10 @@ def _needed(decided: Sequence[float], undecided: int) -> int | None:
     return ceil((_Z / 0.01) ** 2 * spread)
 
 
-def _summarise(scores: Sequence[tuple[bool, float]]) -> Feedback:
+def _summarise(scores: Sequence[tuple[bool, float]]) -> FeedbackFigures:
     others = [score for is_strongest, score in scores if not is_strongest]
     strongest = [score for is_strongest, score in scores if is_strongest]
-    return Feedback(
+    return FeedbackFigures(
         others=len(others),
         others_mean=sum(others) / len(others) if others else None,
         strongest=len(strongest),

@@ -162,6 +162,24 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         },
         errors=("decision_not_found",),
     ),
+    ("POST", "/api/feedback"): Operation(
+        id="giveFeedback",
+        tag="Junctor",
+        body="FeedbackRequest",
+        example={"request_id": "req_01", "rating": "good"},
+        replies=_json("Feedback", 201),
+        errors=("request_not_found",),
+    ),
+    ("GET", "/api/savings"): Operation(
+        id="getSavings",
+        tag="Junctor",
+        parameters=(
+            Query("days", {"type": "integer", "minimum": 1, "maximum": 3660, "default": 30}),
+            Query("key", say({"type": "string"}, "The name of a key: of its requests alone.")),
+        ),
+        replies=_json("Savings"),
+        errors=_ADMIN,
+    ),
     ("GET", "/api/keys"): Operation(id="listKeys", tag="Keys", replies=_json("KeyList"), errors=_ADMIN),
     ("POST", "/api/keys"): Operation(
         id="createKey",

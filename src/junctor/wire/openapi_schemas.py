@@ -271,6 +271,22 @@ _KEYS: dict[str, Schema] = {
     },
 }
 
+_FEEDBACK: dict[str, Schema] = {
+    "FeedbackRequest": {
+        **obj(
+            request_id=say(TEXT, "As the reply header `x-request-id` has it."),
+            decision_id=say(TEXT, "As the reply header `x-junctor-decision` has it."),
+            score={"type": "number", "minimum": 0, "maximum": 1},
+            rating=say(const("good", "bad"), "A score of 1 or 0."),
+        ),
+        "additionalProperties": False,
+        "allOf": [
+            {"oneOf": [{"required": [name]} for name in names]}
+            for names in (("request_id", "decision_id"), ("score", "rating"))
+        ],
+    }
+}
+
 _OTHERS: dict[str, Schema] = {
     "EmbeddingsRequest": say(
         obj(
@@ -329,7 +345,7 @@ _ERRORS: dict[str, Schema] = {
     ),
 }
 
-BODIES: dict[str, Schema] = {**_CHAT, **_RESPONSES, **_MESSAGES, **_KEYS, **_OTHERS, **_ERRORS}
+BODIES: dict[str, Schema] = {**_CHAT, **_RESPONSES, **_MESSAGES, **_KEYS, **_FEEDBACK, **_OTHERS, **_ERRORS}
 "Hand-written schemas, by name."
 
 
