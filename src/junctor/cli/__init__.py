@@ -12,7 +12,10 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("serve", "demo", "ask", "why", "calibrate", "models", "pull", "keys", "check", "doctor")
+COMMANDS = (
+    *("serve", "demo", "ask", "why", "savings", "calibrate"),
+    *("models", "pull", "keys", "check", "doctor"),
+)
 "In the order of `--help`."
 NEEDS_EXTRA = {"demo": "local"}
 "Commands that the base install cannot run -> the extra that they need."

@@ -218,9 +218,10 @@ def find_alternatives(
     return cheapest, find_mix(known, predicted_quality(sample))
 
 
-def predicted_quality(sample: Sequence[Paid]) -> float | None:
-    """What the decisions expected of the answers, on average."""
-    known = [it.p_good[it.model] for it in sample if it.model in it.p_good]
+def predicted_quality(sample: Sequence[Paid], *, always_strongest: bool = False) -> float | None:
+    """What the decisions expected of the answers, on average; or of the strongest model's."""
+    named = [(it.strongest if always_strongest else it.model, it.p_good) for it in sample]
+    known = [p_good[name] for name, p_good in named if name in p_good]
     return sum(known) / len(known) if known else None
 
 

@@ -105,6 +105,8 @@ class Savings(msgspec.Struct, frozen=True, kw_only=True):
     "An estimate: the cheapest random mix of two models that is predicted to be as good."
     predicted_quality: float | None
     "Mean predicted probability of a good answer of the models that answered, 0..1."
+    strongest_predicted_quality: float | None
+    "The same of the strongest model."
     quality: Quality
     promise: PromiseReport
     "Of all keys, whatever `key` says."
@@ -161,6 +163,7 @@ class SavingsStore:
             always_cheapest=cheapest,
             static_mix=mix,
             predicted_quality=predicted_quality(sample),
+            strongest_predicted_quality=predicted_quality(sample, always_strongest=True),
             quality=quality,
             promise=await self.promise(terms, sums[-1]["strongest_model"] if sums else ""),
             by_day=_slices(sums, "day"),
