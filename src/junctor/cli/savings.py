@@ -178,8 +178,8 @@ def _how_to_measure(report: Savings) -> str:
     if report.sampling > 0:
         return f"{report.sampling:.1%} of the requests are sampled; none of these was compared yet."
     return (
-        r"`\[routing.shadow]` with `share = 0.02` in junctor.toml has a sample of the requests answered by the "
-        "strongest model, too, and compares."
+        r"`\[routing.shadow]` with `share = 0.02` in junctor.toml has a sample of the requests answered by "
+        "the strongest model, too, and compares."
     )
 
 
@@ -204,8 +204,8 @@ def _feedback(quality: Quality) -> Iterator[str]:
 def _describe_promise(promise: PromiseReport) -> str:
     fallback = " The strongest model answers until you calibrate again." if promise.fallback else ""
     return (
-        f"at most {promise.margin_points:.1f} points below the strongest model, at {100 * promise.confidence:.0f} % "
-        f"({escape(promise.version)}): {_PROMISE[promise.status]}, {promise.compared:,} so far.{fallback}"
+        f"at most {promise.margin_points:.1f} points below the strongest model, at "
+        f"{100 * promise.confidence:.0f} % ({escape(promise.version)}): {_PROMISE[promise.status]}, {promise.compared:,} so far.{fallback}"
     )
 
 
