@@ -23,11 +23,12 @@ from junctor.routing.outcomes import Outcomes
 from routing_outcomes import covered_models, make_table, read_prompts
 from routing_tables import show
 
+MOST_MODELS = 5
 SAVED = (0.4, 0.5, 0.6, 0.7)
 VARIANTS: dict[str, dict[str, object]] = {
     "as it is": {},
     "2 cheap models": {"CHEAP_MODELS": 2},
-    "3": {"CHEAP_MODELS": 3},
+    "5": {"CHEAP_MODELS": 5},
     "7": {"CHEAP_MODELS": 7},
     "caution 0": {"CAUTION": 0.0},
     "caution 0.4": {"CAUTION": 0.4},
@@ -35,7 +36,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "the vote's probability alone": {"SMOOTHING": 1.0},
     "rule penalty 20": {"RULE_PENALTY": 20.0},
     "worth of cost 0.1": {"WORTH_OF_COST": 0.1},
-    "worth of cost 1": {"WORTH_OF_COST": 1.0},
+    "worth of cost 0.5": {"WORTH_OF_COST": 0.5},
     "models chosen by their results": {"choose_steps": None},
 }
 
@@ -121,7 +122,7 @@ def choose_by_results(outcomes: Outcomes, top: int) -> list[list[int]]:
     pairs = [[[one, other]] for at, one in enumerate(cheap) for other in cheap[at + 1 :]]
     best = max(pairs, key=lambda steps: _worth(outcomes, steps, top))
     value = _worth(outcomes, best, top)
-    while sum(map(len, best)) < calibrate.CHEAP_MODELS:
+    while sum(map(len, best)) < MOST_MODELS:
         used = {model for step in best for model in step}
         tries = [[*best, [model]] for model in cheap if model not in used]
         values: Callable[[list[list[int]]], float] = lambda steps: _worth(outcomes, steps, top)  # noqa: E731

@@ -213,6 +213,7 @@ def try_splits(prompts: Prompts, strong: str, wanted: argparse.Namespace) -> lis
                 "delta_pp": 100 * table[:, 1].mean(),
                 "low_above_minus_1pp_pct": 100 * (table[:, 2] >= -0.01).mean(),
                 "saved_50_pct": 100 * (table[:, 0] >= 0.5).mean(),
+                "both_pct": 100 * ((table[:, 2] >= -0.01) & (table[:, 0] >= 0.5)).mean(),
             }
         )
     return rows

@@ -57,14 +57,15 @@ PRICES = (
     0.15,
     0.2,
 )
-"""Shares of the strongest model's cost that one answer's quality is exchanged for, from careful to cheap."""
+"""What the strongest model's cost for a prompt is worth, in right answers, from careful to cheap: at 0.05, one
+right answer in twenty may be given up to save all of it."""
 SAVE: Mapping[Mode, float] = {"quality": 0.0, "balanced": 0.55, "cost": 0.75}
 "What each mode wants to save of the strongest model's cost: the first price that does is taken."
-CHEAP_MODELS = 5
+CHEAP_MODELS = 3
 AFFORDABLE = 0.5
 "A model that costs more than this share of the strongest one is not asked before it."
-WORTH_OF_COST = 0.5
-"A model's place on the ladder: its mean score less this much of its share of the strongest model's cost."
+WORTH_OF_COST = 1.0
+"A model's place on the ladder: its mean score less so much of its share of the strongest model's cost."
 CAUTION = 0.2
 """How much likelier an answer must be to be taken instead of the strongest model's; also what an answer that
 differs from it is charged while learning: the fewer, the narrower the interval of the difference."""
