@@ -203,10 +203,9 @@ def _feedback(quality: Quality) -> Iterator[str]:
 
 def _describe_promise(promise: PromiseReport) -> str:
     fallback = " The strongest model answers until you calibrate again." if promise.fallback else ""
-    return (
-        f"at most {promise.margin_points:.1f} points below the strongest model, at "
-        f"{100 * promise.confidence:.0f} % ({escape(promise.version)}): {_PROMISE[promise.status]}, {promise.compared:,} so far.{fallback}"
-    )
+    terms = f"at most {promise.margin_points:.1f} points below the strongest model, at "
+    sure = f"{100 * promise.confidence:.0f} % ({escape(promise.version)})"
+    return f"{terms}{sure}: {_PROMISE[promise.status]}, {promise.compared:,} so far.{fallback}"
 
 
 def _slices(title: str, heading: str, slices: Iterable[Slice], usd: _Dollars) -> Table:
