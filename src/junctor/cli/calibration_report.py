@@ -142,13 +142,11 @@ def print_all(calibrations: Sequence[Calibration]) -> None:
     if not calibrations:
         console.print("There are no calibrations; `junctor calibrate` makes one.")
         return
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("id", "made", "kind", "", "what"):
-        table.add_column(heading, overflow="fold", no_wrap=heading != "what")
     for each in calibrations:
-        mark = "in force" if each.is_current else ""
-        table.add_row(each.id, each.created_at[:16].replace("T", " "), each.kind, mark, escape(_tell(each)))
-    console.print(table)
+        mark = ", [green]in force[/]" if each.is_current else ""
+        made = each.created_at[:16].replace("T", " ")
+        console.print(f"{each.id}  {made}  {each.kind}{mark}", soft_wrap=True)
+        console.print(f"    {_tell(each)}", markup=False, soft_wrap=True)
 
 
 def _tell(calibration: Calibration) -> str:

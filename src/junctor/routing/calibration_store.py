@@ -71,8 +71,13 @@ class Calibrated(msgspec.Struct, frozen=True, kw_only=True):
         if self.ladder is None:
             return None
         there = {card.name: identity_of(card) for card in cards}
-        fits = all(there.get(name) == self.identities.get(name, "") for name in models_of(self.ladder))
-        return self.ladder if fits else None
+        gone = [name for name in models_of(self.ladder) if there.get(name) != self.identities.get(name, "")]
+        if gone:
+            log.warning(
+                "the ladder in force is not used: %s changed or left the pool; run `junctor calibrate` again",
+                ", ".join(gone),
+            )
+        return None if gone else self.ladder
 
     def abilities_for(self, cards: Sequence[ModelCard]) -> Abilities | None:
         """The abilities, when every one of these models was measured and is what it was."""
@@ -80,6 +85,9 @@ class Calibrated(msgspec.Struct, frozen=True, kw_only=True):
             return None
         told = {each.model: each.identity for each in self.abilities.models}
         return self.abilities if all(told.get(card.name) == identity_of(card) for card in cards) else None
+
+
+NOT_CALIBRATED = Calibrated()
 
 
 class CalibrationStore:

@@ -20,7 +20,7 @@ OWN = "own"
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
     prompt: str | None = None
-    messages: msgspec.Raw | None = None
+    messages: msgspec.Raw = msgspec.Raw()
     answer: str | int | float | None = None
 
 
@@ -42,11 +42,12 @@ def parse_prompts(text: str) -> list[Question]:
 def _parse_line(line: str) -> Question:
     said = msgspec.json.decode(line.encode("utf-8", "surrogatepass"), type=_Line)
     answer = None if said.answer is None else str(said.answer)
-    if (said.prompt is None) == (said.messages is None):
+    messages = bytes(said.messages)
+    if (said.prompt is None) == (not messages):
         raise BadRequest("it needs `prompt` or `messages`, and not both")
-    if said.messages is None:
+    if not messages:
         if not (said.prompt or "").strip():
             raise BadRequest("`prompt` is empty")
         return Question(prompt=said.prompt or "", answer=answer, kind=OWN)
-    ask = parse_ask(ChatRequest(model="", messages=said.messages))
-    return Question(prompt=ask.text, answer=answer, kind=OWN, messages=msgspec.Raw(bytes(said.messages)))
+    ask = parse_ask(ChatRequest(model="", messages=msgspec.Raw(messages)))
+    return Question(prompt=ask.text, answer=answer, kind=OWN, messages=msgspec.Raw(messages))

@@ -143,7 +143,7 @@ class Survey:
                 async with asyncio.TaskGroup() as tasks:
                     for worker in workers:
                         tasks.create_task(worker)
-            except* CannotCalibrate as group:
+            except ExceptionGroup as group:
                 raise group.exceptions[0] from None
 
     def _missing(self) -> list[Call]:
