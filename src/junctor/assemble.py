@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -326,15 +326,18 @@ def with_fallbacks(
     return models
 
 
-def menu_of(members: Sequence[Member], router: ModelCard, hedging: HedgingSettings) -> Menu:
-    """Who may answer under each name of the pool."""
+def menu_of(
+    members: Sequence[Member], router: ModelCard, hedging: HedgingSettings, climbs: Collection[str] = ()
+) -> Menu:
+    """Who may answer under each name of the pool. `climbs`: models that the router may all ask for one."""
     cards = {member.card.name: member.card for member in members}
     named = {
         member.card.name: [member.card, *(cards[name] for name in member.settings.fallbacks)]
         for member in members
     }
     chats = [member.card for member in members if member.settings.kind == "chat"]
-    return Menu(named, {router.name: chats}, hedges=hedging.enabled and hedging.share > 0)
+    hedges = hedging.enabled and hedging.share > 0
+    return Menu(named, {router.name: chats}, hedges=hedges, together={router.name: climbs})
 
 
 def policy_of(settings: Settings) -> Policy:

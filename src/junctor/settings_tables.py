@@ -138,6 +138,12 @@ class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     with `quality` whatever reaches it."""
     quality: float | None = None
     "Floor for the predicted probability of a good answer, 0..1, for requests that name none."
+    cascade: Literal["auto", "off"] = "auto"
+    """Whether cheap models are asked first, and the strongest only where their answers do not settle it.
+    `auto`: once `junctor calibrate` has found what can be promised for it; where answers can be compared."""
+    keep_answers: bool = True
+    """Whether the decision of a cascade keeps what was compared, such as a number or a letter, at most 80
+    characters of each answer. Without it, equal answers are only numbered."""
     shadow: ShadowSettings | None = None
     "`[routing.shadow]`."
     on_drift: Literal["strongest", "warn"] = "strongest"

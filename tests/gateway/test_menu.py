@@ -159,3 +159,18 @@ def test_a_request_that_may_be_hedged_is_two_calls(
     said = menu.estimate(name, asked, 100)
     assert said.calls == calls
     assert said.most_nano == MENU.estimate(name, asked, 100).most_nano, "of one call"
+
+
+def test_a_cascade_may_cost_all_of_its_models_together() -> None:
+    """Where all of them may be asked: else it does not run, and the dearest of the rest counts."""
+    third = card("third", Price(input=4, output=4, source="test"))
+    routed = {"auto": [CHEAP, DEAR, third, UNKNOWN]}
+    menu = Menu({}, routed, together={"auto": ("cheap", "third", "dear")})
+    estimate = menu.estimate("auto", request(max_tokens=50), 1000)
+    assert estimate.most_nano == 1000 * (1000 + 4000 + 10_000) + 50 * (2000 + 4000 + 20_000)
+    assert estimate.calls == 1
+    alone = menu.estimate("auto", request(max_tokens=50, never=("third",)), 1000)
+    assert alone.most_nano == 1000 * 10_000 + 50 * 20_000
+    hedging = Menu({}, routed, hedges=True, together={"auto": ("cheap", "third", "dear")})
+    hedged = hedging.estimate("auto", request(max_tokens=50), 1000)
+    assert hedged.calls * hedged.most_nano >= estimate.most_nano

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from junctor.chat import Candidate, Decision
+from junctor.chat import Candidate, Decision, Escalation
 from junctor.gateway.receipt import (
     parse_receipt_comment,
     render_estimate,
@@ -71,6 +71,32 @@ def test_the_estimate_is_that_of_the_model_that_answers() -> None:
     headers = dict(render_estimate("b", decision))
     assert (headers["x-junctor-cost"], headers["x-junctor-saved"]) == ("3", "0")
     assert headers["x-junctor-cost-basis"] == "estimated"
+
+
+def test_the_estimate_of_a_cascade_is_of_all_its_calls() -> None:
+    escalation = Escalation(ladder="l", floor=0.98, confidence=0.95, prompts=500, usd=0.25)
+    decision = Decision(
+        id="dec_1",
+        request_id="req_1",
+        candidates=(Candidate(name="a", p_good=0.5, p_source="", usd=1.0),),
+        chosen="a",
+        rule="",
+        mode="balanced",
+        floor=None,
+        features={},
+        path="cascade",
+        took_us=1.0,
+        saved_usd=0.75,
+        artefact="",
+        escalation=escalation,
+    )
+    assert dict(render_estimate("a", decision)) == {
+        "x-junctor-model": "a",
+        "x-junctor-decision": "dec_1",
+        "x-junctor-cost": "0.25",
+        "x-junctor-saved": "0.75",
+        "x-junctor-cost-basis": "estimated",
+    }
 
 
 def test_the_comment_is_found_at_the_end_of_a_stream_and_no_client_sees_it() -> None:

@@ -144,6 +144,25 @@ async def test_calls_add_up(database: Database) -> None:
     assert row.saved_usd == 0.0176
 
 
+async def test_of_several_whole_answers_the_one_that_the_caller_got_counts(database: Database) -> None:
+    """A cascade: all calls were paid; model and comparison are of the taken answer, not of the last call."""
+    clock = Clock()
+    ledger = make_ledger(database, clock=clock)
+    entry = begin(ledger)
+    ledger.report("req_1", spend(model="small", input_tokens=1000, output_tokens=10, cached_tokens=0))
+    ledger.report("req_1", spend(model="other", input_tokens=1000, output_tokens=900, cached_tokens=0))
+    assert entry.receipt().model == "other"
+    entry.answered_by = "small"
+    clock.now += 3.0
+    entry.first_text()
+    receipt = entry.receipt()
+    assert (receipt.model, receipt.attempts) == ("small", 2)
+    assert receipt.strongest_usd == pytest.approx((1000 * 10 + 10 * 100) / 1e6)
+    assert receipt.first_token_ms == 3000, "what the first call said was not passed on then"
+    entry.answered_by = "nobody that was asked"
+    assert entry.receipt().model == "other"
+
+
 async def test_the_first_token_is_timed_from_the_request(database: Database) -> None:
     """The failed try before it belongs to what the caller waited."""
     clock = Clock()

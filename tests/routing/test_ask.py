@@ -203,3 +203,9 @@ def test_old_turns_of_a_long_conversation_still_count() -> None:
     assert parse_ask(request_of(long)).tokens == pytest.approx(
         10 * parse_ask(request_of(short)).tokens, rel=0.2
     )
+
+
+def test_a_conversation_has_begun_once_a_model_or_a_tool_has_spoken() -> None:
+    assert not parse_ask(request_of([said("Be brief.", "system"), said("Hi"), said("There?")])).begun
+    assert parse_ask(request_of([said("Hi"), said("Hello", "assistant"), said("2 + 2?")])).begun
+    assert parse_ask(request_of([said("Hi"), said("42", "tool")])).begun

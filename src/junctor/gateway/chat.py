@@ -253,6 +253,7 @@ class ChatEndpoint:
         """Write the request's one row; a request that never got as far as to have one gets it now."""
         entry = visit.entry or self._open(visit, None)
         entry.decision_id = visit.decision.id if visit.decision else None
+        entry.answered_by = visit.model
         receipt = await self._desk.ledger.close(entry, outcome, status)
         if visit.lease is not None:
             visit.lease.settle(receipt, whole=outcome == OK)
@@ -302,6 +303,8 @@ class Visit:
                 self.decision = event.decision
             case Started():
                 self.model, self.left_out = event.model, event.left_out
+                if self.decision is not None and self.decision.escalation is not None and self.entry:
+                    self.entry.first_text()
             case _:
                 pass
 

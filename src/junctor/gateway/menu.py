@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -51,12 +51,15 @@ class Menu:
         routed: Mapping[str, Sequence[ModelCard]],
         *,
         hedges: bool = False,
+        together: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         """`named`: for each model, it and its fallbacks; `routed`: for each router, those it chooses from.
 
-        `hedges`: whether a second model is asked when the first is late.
+        `hedges`: whether a second model is asked when the first is late. `together`: for each router, models
+        that may all be asked for one request.
         """
         self._hedges = hedges
+        self._together = {name: frozenset(models) for name, models in (together or {}).items()}
         self._named = {name: [_rate_of(card) for card in cards] for name, cards in named.items()}
         self._routed = {name: [_rate_of(card) for card in cards] for name, cards in routed.items()}
 
@@ -107,22 +110,26 @@ class Menu:
             raise
 
     def estimate(self, name: str, request: ChatRequest, prompt_tokens: int) -> Estimate:
-        """What a request may come to at the dearest model that may answer it."""
+        """What a request may come to at the dearest model that may answer it, or at all of a cascade's."""
         limits = request.constraints
         rates = self._named.get(name) or [
             rate
             for rate in self._routed.get(name, ())
             if rate.model not in limits.never and (not limits.only or rate.model in limits.only)
         ]
-        limit = request.max_tokens
+        limit, together = request.max_tokens, self._together.get(name, frozenset())
         surely_read = max(0, prompt_tokens - _ENVELOPE_TOKENS) // 2
-        prompt = stated = least = most = 0.0
+        prompt = stated = least = most = all_most = 0.0
         for rate in rates:
             read = prompt_tokens * rate.input
             said = min(limit or 0, rate.max_output) * rate.output
             long = said if limit else min(LONG_ANSWER_TOKENS, rate.max_output) * rate.output
             prompt, stated, most = max(prompt, read), max(stated, said), max(most, read + long)
             least = max(least, surely_read * rate.input + said)
+            all_most += (read + long) * (rate.model in together)
+        calls = 2 if self._hedges and len(rates) > 1 and limits.max_usd is None else 1
+        if together.issubset(rate.model for rate in rates):
+            most = max(most, all_most / calls)
         return Estimate(
             model=name,
             tokens=prompt_tokens + (TYPICAL_ANSWER_TOKENS if limit is None else limit),
@@ -130,7 +137,7 @@ class Menu:
             stated_nano=round(stated),
             least_nano=round(least),
             most_nano=round(most),
-            calls=2 if self._hedges and len(rates) > 1 and limits.max_usd is None else 1,
+            calls=calls,
         )
 
 

@@ -86,6 +86,8 @@ class Entry:
     ) -> None:
         self.decision_id: str | None = None
         "Set it when a router has decided."
+        self.answered_by: str | None = None
+        "Set it once it is known whose answer the caller gets: of several whole calls, that one counts."
         self.closed: Receipt | None = None
         "The final receipt, once closed."
         self._row = row
@@ -106,6 +108,10 @@ class Entry:
         if spent.first_token_ms is not None and self._first_token_ms is None:
             call_began_ms = self._elapsed_ms() - spent.total_ms
             self._first_token_ms = max(0.0, call_began_ms) + spent.first_token_ms
+
+    def first_text(self) -> None:
+        """The caller's answer begins now, whatever the calls made for it have said before."""
+        self._first_token_ms = self._elapsed_ms()
 
     def receipt(self) -> Receipt:
         """What it came to so far."""
@@ -147,9 +153,10 @@ class Entry:
 
     def _answering(self) -> Spent | None:
         """The call whose answer the caller got: the last whole one, else the last that said anything."""
-        whole = [call for call in self._calls if call.outcome == OK]
-        begun = [call for call in self._calls if call.text_seen]
-        return (whole or begun or self._calls or [None])[-1]
+        own = [call for call in self._calls if call.model == self.answered_by] or self._calls
+        whole = [call for call in own if call.outcome == OK]
+        begun = [call for call in own if call.text_seen]
+        return (whole or begun or own or [None])[-1]
 
     def _strongest_usd_nano(self, answered: Spent | None) -> int | None:
         """None when there is nothing to compare: a price is unknown."""

@@ -46,6 +46,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     "Skills that the request itself shows it needs."
     turns: int
     "Messages in the conversation."
+    begun: bool = False
+    "Whether a model has spoken in it."
 
 
 class _Part(msgspec.Struct):
@@ -69,6 +71,9 @@ _messages = msgspec.json.Decoder(list[_Message])
 _tools = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _response_format = msgspec.json.Decoder(_ResponseFormat | None)
 _FAULT_PATH = re.compile(r"^(?P<what>.*) - at `\$(?P<path>.*)`$", re.DOTALL)
+
+_SPOKEN = frozenset({"assistant", "tool", "function"})
+"Who speaks in a conversation that a model has taken part in."
 
 _LETTERS = bytes(chain(range(65, 91), range(97, 123)))
 
@@ -110,6 +115,7 @@ def parse_ask(request: ChatRequest) -> Ask:
         tokens=tokens,
         needs=_needs(request, kinds, has_tools=bool(tools)),
         turns=len(messages),
+        begun=any(message.role in _SPOKEN for message in messages),
     )
 
 

@@ -2,12 +2,17 @@
 
 parse_ask -> extract_features -> predict -> policy.decide -> pass over the set aside -> Routed
 -> the chosen one, else the next
+
+Where there is a calibrated ladder, and the request's answers can be compared, a cascade climbs it instead.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
+
+import msgspec
+from msgspec.structs import replace
 
 from junctor.chat import (
     ChatRequest,
@@ -23,8 +28,11 @@ from junctor.chat import (
 from junctor.pool.choice import Policy
 from junctor.pool.resilient import Resilience
 from junctor.routing.abilities import Abilities
-from junctor.routing.ask import parse_ask
+from junctor.routing.ask import Ask, parse_ask
+from junctor.routing.cascade import Cascade, Plan
+from junctor.routing.checkable import Case, objection_to
 from junctor.routing.features import NAMES, Features, extract_features
+from junctor.routing.ladder import Ladder, models_of
 from junctor.routing.policy import Demand, Ranking, decide, pass_over, put_first
 from junctor.routing.predictor import Predictor
 
@@ -32,6 +40,18 @@ NAME = "auto"
 "What callers send as `model`."
 _SHOWN = ("tokens", *NAMES)
 "Names of `Decision.features`."
+
+
+class _Sight(msgspec.Struct, frozen=True, gc=False):
+    """What the router makes of one request."""
+
+    ask: Ask
+    features: Features
+    demand: Demand
+    ranking: Ranking
+    away: Mapping[str, str]
+    "Who is set aside, and why."
+    began: float
 
 
 class Router:
@@ -49,12 +69,15 @@ class Router:
         resilience: Resilience | None = None,
         abilities: Abilities | None = None,
         promise_holds: Callable[[], bool] = lambda: True,
+        ladder: Ladder | None = None,
+        keeps_answers: bool = True,
     ) -> None:
         """`models`: those to choose from; `mode` and `floor`: for requests that name neither.
 
         Without a mode, a floor says what will do; without both, the mode is `balanced`. `resilience` knows
         who is set aside, and asks; left out: one of its own, that asks each model once. `abilities`: as
         measured by a calibration. `promise_holds`: while it says no, the strongest model answers.
+        `ladder`: for cascades; without `keeps_answers` their decisions do not quote what was answered.
         """
         self._resilience = resilience or Resilience(Policy(attempts=1))
         self._watched = {name: self._resilience.watch(model) for name, model in models.items()}
@@ -66,6 +89,9 @@ class Router:
         self._mode: Mode | None = mode
         self._floor = floor
         self._promise_holds = promise_holds
+        self._ladder = ladder
+        self._stronger = self._stronger_than(ladder)
+        self._keeps_answers = keeps_answers
         self.card = _card_of(self._cards)
 
     @property
@@ -79,13 +105,29 @@ class Router:
 
         Raises `NoModelFits` and `BadRequest` at once.
         """
-        decision, order = self.decide(request)
+        seen = self._look(request)
+        ladder, ranking = self._ladder, seen.ranking
+        if ladder is not None and seen.demand.mode is not None and self._promise_holds():
+            objection = self._objection_to(ladder, request, seen)
+            if objection is None and seen.demand.mode in ladder.promises:
+                return self._climb(ladder, seen.demand.mode, request, seen)
+            ranking = _without_cascade(ranking, ladder, seen.demand.mode_name, objection)
+        decision = self._record(request, seen, ranking)
         self._save_decision(decision)
-        candidates = [self._watched[name] for name in order]
+        candidates = [self._watched[name] for name in ranking.order]
         return self._resilience.answer(candidates, request, Routed(decision))
 
+    @property
+    def climbs(self) -> tuple[str, ...]:
+        """The models that a cascade may ask for one request, all of them; none without a ladder."""
+        return models_of(self._ladder) if self._ladder is not None and self._ladder.promises else ()
+
     def decide(self, request: ChatRequest) -> tuple[Decision, tuple[str, ...]]:
-        """The decision for a request, and the models to ask, in order. Asks nobody."""
+        """The decision for a request without a cascade, and the models to ask, in order. Asks nobody."""
+        seen = self._look(request)
+        return self._record(request, seen, seen.ranking), seen.ranking.order
+
+    def _look(self, request: ChatRequest) -> _Sight:
         began = time.perf_counter()
         if not self._cards:
             raise NoModelFits(
@@ -106,8 +148,40 @@ class Router:
             ranking = put_first(ranking, strongest.name, "the promise is broken")
         if away := self._resilience.set_aside():
             ranking = pass_over(ranking, away)
-        decision = self._record(request, demand, features, ranking, began)
-        return decision, ranking.order
+        return _Sight(ask, features, demand, ranking, away, began)
+
+    # Cascades.
+
+    def _stronger_than(self, ladder: Ladder | None) -> frozenset[str]:
+        """Models beside the ladder that are stronger than its strongest: it says nothing of them."""
+        if ladder is None:
+            return frozenset()
+        ability = {card.name: it.ability for it, card in zip(self._placed, self._cards, strict=True)}
+        top = ability.get(ladder.strongest, 0.0)
+        return frozenset(name for name, its in ability.items() if its > top) - {*models_of(ladder)}
+
+    def _objection_to(self, ladder: Ladder, request: ChatRequest, seen: _Sight) -> str | None:
+        case = Case(
+            request=request,
+            needs=seen.demand.needs,
+            begun=seen.ask.begun,
+            text=seen.ask.text,
+            named=seen.features.named,
+            floor=seen.demand.floor,
+        )
+        for candidate in seen.ranking.candidates if self._stronger else ():
+            if candidate.name in self._stronger and candidate.ruled_out_by is None:
+                return f"{candidate.name} is stronger than {ladder.strongest}, and was not calibrated"
+        return objection_to(ladder, case, seen.ranking.candidates, seen.away)
+
+    def _climb(
+        self, ladder: Ladder, mode: Mode, request: ChatRequest, seen: _Sight
+    ) -> AsyncGenerator[Event, None]:
+        decision = self._record(request, seen, seen.ranking)
+        plan = Plan(ladder=ladder, mode=mode, decision=decision, order=seen.ranking.order)
+        save, keeps = self._save_decision, self._keeps_answers
+        cascade = Cascade(plan, self._watched, self._resilience, self.card, save=save, keeps_answers=keeps)
+        return cascade.answer(request)
 
     def _mode_for(self, limits: Constraints) -> Mode | None:
         """The request's mode; else its floor decides alone; else the same of the defaults; else balanced."""
@@ -115,9 +189,8 @@ class Router:
             return limits.mode
         return self._mode or (None if self._floor is not None else "balanced")
 
-    def _record(
-        self, request: ChatRequest, demand: Demand, features: Features, ranking: Ranking, began: float
-    ) -> Decision:
+    def _record(self, request: ChatRequest, seen: _Sight, ranking: Ranking) -> Decision:
+        demand, named = seen.demand, seen.features.named
         return Decision(
             id=self._new_id(),
             request_id=request.id,
@@ -126,12 +199,20 @@ class Router:
             rule=ranking.rule,
             mode=demand.mode_name,
             floor=demand.floor,
-            features=dict(zip(_SHOWN, (float(demand.tokens), *features.named), strict=True)),
+            features=dict(zip(_SHOWN, (float(demand.tokens), *named), strict=True)),
             path="prompt",
-            took_us=(time.perf_counter() - began) * 1e6,
+            took_us=(time.perf_counter() - seen.began) * 1e6,
             saved_usd=ranking.saved_usd,
             artefact=self._predictor.version,
         )
+
+
+def _without_cascade(ranking: Ranking, ladder: Ladder, mode: str, objection: str | None) -> Ranking:
+    """One model answers, and the rule says why: there is an objection, or no promise for the mode."""
+    if objection is not None:
+        return replace(ranking, rule=f"{ranking.rule}; not cascaded: {objection}")
+    why = f"no promise of {ladder.floor:.0%} of {ladder.strongest} for the mode {mode} ({ladder.version})"
+    return replace(put_first(ranking, ladder.strongest, why), rule=f"{why}: the strongest model answers")
 
 
 def _card_of(cards: list[ModelCard]) -> ModelCard:
