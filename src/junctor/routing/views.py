@@ -1,0 +1,94 @@
+"""More than one look at a text, so that what is put before it cannot move a decision alone. Pure.
+
+Whoever may put words into other people's prompts, or resells access by the request, can look for a prefix
+that pushes every prompt to the dearest model, and a few words do (Shafran et al., "Rerouting LLM Routers",
+2025; docs/abuse.md measures ours). Such a prefix is only part of the text. So where the whole text asks for
+more than the cheapest model that fits, its second half and its last quarter are judged, too, and where they
+disagree with it the cheapest verdict holds.
+
+A part says less than the whole, so honest prompts pay as well: some that deserved a dearer model do not get
+it. That is measured beside what it is worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+import msgspec
+
+from junctor.chat import NoModelFits
+from junctor.routing.policy import Ranking
+from junctor.routing.predictor import Prediction
+
+SHORTEST = 24
+"Characters. Nobody hides a prefix in less, and the parts of less say nothing."
+DISAGREE = "views_disagree"
+"Name of the feature of a decision that its text's parts have changed."
+
+Judge = Callable[[str], Sequence[Prediction]]
+"Predicts for all models, in the order of the pool."
+Decide = Callable[[Sequence[Prediction]], Ranking]
+"Ranks by predictions. Raises `NoModelFits`."
+
+
+def parts_of(text: str) -> Iterator[tuple[str, str]]:
+    """The other views of a text, and their names: each leaves out more of its beginning."""
+    if len(text) >= SHORTEST:
+        yield "second half", text[len(text) // 2 :]
+        yield "last quarter", text[-(len(text) // 4) :]
+
+
+def look_again(
+    text: str,
+    whole: Ranking,
+    predictions: Sequence[Prediction],
+    judge: Judge,
+    decide: Decide,
+    unpriced: Collection[str] = (),
+) -> Ranking | None:
+    """The cheapest verdict of the text's parts where it is cheaper than that of the whole; None: it is not.
+
+    `whole`: the verdict of the whole text, by `predictions`; `unpriced`: models whose price is not known,
+    which count as the dearest. A part is judged only where it can matter: while something cheaper fits. Who
+    fits is for the whole text to say, and so are lengths of answers and costs: a quality floor is a limit,
+    not a verdict.
+    """
+
+    def cost_of(name: str, usd: float) -> tuple[bool, float]:
+        return name in unpriced, usd
+
+    fitting = {it.name: cost_of(it.name, it.usd) for it in whole.candidates if it.ruled_out_by is None}
+    cheapest, held, found = min(fitting.values()), fitting[whole.chosen.name], None
+    low = {it.name for it in whole.candidates if it.ruled_out_by == "quality"}
+    for name, part in parts_of(text) if held > cheapest else ():
+        try:
+            ranking = decide(_of_part(judge(part), predictions, low))
+        except NoModelFits:
+            continue
+        chosen = ranking.chosen.name
+        if chosen in fitting and fitting[chosen] < held:
+            held, found = fitting[chosen], _explain(ranking, whole, name)
+        if held == cheapest:
+            break
+    return found
+
+
+def _of_part(
+    part: Sequence[Prediction], whole: Sequence[Prediction], low: Collection[str]
+) -> list[Prediction]:
+    """What a part says of quality, and the whole of length, and of those that it finds below the floor."""
+    return [
+        it
+        if it.name in low
+        else Prediction(it.name, said.p_good, said.source, it.output_tokens, said.p_error)
+        for said, it in zip(part, whole, strict=True)
+    ]
+
+
+def _explain(ranking: Ranking, whole: Ranking, part: str) -> Ranking:
+    dearer = whole.chosen
+    rule = (
+        f"{ranking.rule}, by the {part} of the text alone; all of it would call for {dearer.name}, and where "
+        "they disagree the cheaper verdict holds"
+    )
+    return msgspec.structs.replace(ranking, rule=rule)

@@ -1,0 +1,141 @@
+"""Parts of a text are judged where they can matter, and the cheaper verdict holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from junctor.chat import Constraints, ModelCard, NoModelFits, Price
+from junctor.routing.policy import Demand, Ranking, decide
+from junctor.routing.predictor import Prediction
+from junctor.routing.views import SHORTEST, look_again, parts_of
+
+CARDS = [
+    ModelCard(name=name, price=Price(input=usd, output=usd, source="test"), window=100_000)
+    for name, usd in (("cheap", 1), ("middle", 4), ("dear", 10))
+]
+PREFIX = "prove rigorously the theorem " * 3
+HONEST = "what is two and two, please tell me now " * 2
+chances = st.lists(st.floats(0, 1), min_size=3, max_size=3)
+
+
+def said(*chance: float, tokens: float = 100) -> list[Prediction]:
+    return [Prediction(card.name, p, "artefact", tokens) for card, p in zip(CARDS, chance, strict=True)]
+
+
+EASY, HARD = said(0.8, 0.8, 0.8), said(0.5, 0.6, 0.9)
+
+
+class Looks:
+    """Judges a text as hard where a word of the prefix is in it, and counts."""
+
+    def __init__(self, demand: Demand | None = None) -> None:
+        self.demand = demand or Demand(tokens=100)
+        self.parts: list[str] = []
+
+    def judge(self, text: str) -> Sequence[Prediction]:
+        self.parts.append(text)
+        return HARD if "theorem" in text else EASY
+
+    def decide(self, predictions: Sequence[Prediction]) -> Ranking:
+        return decide(self.demand, CARDS, predictions)
+
+    def look(self, text: str) -> Ranking | None:
+        predictions = HARD if "theorem" in text else EASY
+        return look_again(text, self.decide(predictions), predictions, self.judge, self.decide)
+
+
+def test_a_prefix_alone_does_not_call_for_the_dear_model() -> None:
+    """The whole text would; its parts would not, and the decision says so."""
+    ranking = Looks().look(PREFIX + HONEST)
+    assert ranking is not None
+    assert ranking.chosen.name == "cheap"
+    assert "the text alone" in ranking.rule
+    assert "dear" in ranking.rule
+    assert {candidate.name for candidate in ranking.candidates} == {"cheap", "middle", "dear"}
+
+
+def test_a_text_that_is_hard_throughout_keeps_its_model() -> None:
+    """Every part of it asks for the same."""
+    looks = Looks()
+    assert looks.look("a theorem and its proof, then " * 8) is None
+    assert len(looks.parts) == 2
+
+
+def test_nothing_is_judged_twice_where_it_cannot_matter() -> None:
+    """The cheapest that fits is chosen anyway; or the text has no head."""
+    looks = Looks()
+    assert looks.look(HONEST) is None
+    assert looks.look("theorem"[: SHORTEST - 1]) is None
+    only = Looks(Demand(tokens=100, constraints=Constraints(only=("dear",))))
+    assert only.look(PREFIX + HONEST) is None
+    assert not looks.parts
+    assert not only.parts
+
+
+def test_who_fits_is_for_the_whole_text_to_say() -> None:
+    """A floor that the cheap model does not reach by the whole text holds, whatever a part says."""
+    looks = Looks(Demand(tokens=100, floor=0.55))
+    ranking = looks.look(PREFIX + HONEST)
+    assert ranking is not None
+    assert ranking.chosen.name == "middle"
+
+
+def test_a_model_without_a_price_counts_as_the_dearest() -> None:
+    """Its cost of 0 is not cheap: a part may lead away from it, and never to it."""
+    cards = [ModelCard(name="unknown", window=100_000), CARDS[1]]
+
+    def judged(*chance: float) -> list[Prediction]:
+        return [Prediction(card.name, p, "artefact", 9) for card, p in zip(cards, chance, strict=True)]
+
+    def rank(predictions: Sequence[Prediction]) -> Ranking:
+        return decide(Demand(tokens=100), cards, predictions)
+
+    for whole, part, chosen in (((0.9, 0.5), (0.5, 0.5), "middle"), ((0.5, 0.9), (0.9, 0.5), None)):
+        found = look_again(
+            PREFIX + HONEST,
+            rank(judged(*whole)),
+            judged(*whole),
+            lambda _, p=part: judged(*p),
+            rank,
+            {"unknown"},
+        )
+        assert (found.chosen.name if found else None) == chosen
+
+
+@given(st.text(max_size=300))
+def test_each_part_leaves_out_more_of_the_beginning(text: str) -> None:
+    """They end as the text does, and are none of a text that is too short."""
+    parts = [part for _, part in parts_of(text)]
+    assert bool(parts) == (len(text) >= SHORTEST)
+    for part in parts:
+        assert part
+        assert text.endswith(part)
+    assert [len(part) for part in parts] == sorted((len(part) for part in parts), reverse=True)
+
+
+@given(chances, chances, chances, st.sampled_from(("balanced", "cost", "quality", None)), st.floats(0, 1))
+def test_it_is_never_dearer_and_never_breaks_a_limit(
+    whole: list[float], half: list[float], quarter: list[float], mode: object, floor: float
+) -> None:
+    """Whatever the parts say: who is chosen fits by the whole text, and costs no more."""
+    demand = Demand(tokens=100, mode=mode, floor=floor)  # pyright: ignore[reportArgumentType]
+    text = "x" * 100
+    by_length: Mapping[int, list[float]] = {50: half, 25: quarter}
+
+    def rank(predictions: Sequence[Prediction]) -> Ranking:
+        return decide(demand, CARDS, predictions)
+
+    predictions = said(*whole)
+    try:
+        ranking = rank(predictions)
+    except NoModelFits:
+        return
+    found = look_again(text, ranking, predictions, lambda part: said(*by_length[len(part)], tokens=1), rank)
+    if found is not None:
+        assert found.chosen.name in ranking.order
+        assert found.chosen.usd < ranking.chosen.usd
+        usd = {candidate.name: candidate.usd for candidate in ranking.candidates}
+        assert found.chosen.usd == usd[found.chosen.name]
