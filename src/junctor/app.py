@@ -23,6 +23,7 @@ from junctor.gateway.server import HttpServer, http_server
 from junctor.gateway.shed import Shedder
 from junctor.generation import Generation, Operations, build
 from junctor.lasting import lasting_of
+from junctor.routing.calibration_store import CalibrationStore
 from junctor.serving.engine import Engine
 from junctor.settings import Environment, Settings
 from junctor.settings_check import SettingsError
@@ -89,7 +90,10 @@ class Junctor:
         )
         await self.lasting.keys.start()
         self.lasting.idempotency.start()
-        await self._put_in_force(build(self._settings, members, self.lasting, self._operations, None))
+        calibrated = await CalibrationStore(self.lasting.database).current()
+        await self._put_in_force(
+            build(self._settings, members, self.lasting, self._operations, None, calibrated)
+        )
 
     async def stop(self) -> None:
         """Let go of everything, in the order opposite to `start`. Rows that are queued are written."""
@@ -114,7 +118,8 @@ class Junctor:
             try:
                 settings = self._read()
                 members = await choose_members(settings, self.lasting.environment)
-                new = build(settings, members, self.lasting, self._operations, self._current)
+                calibrated = await CalibrationStore(self.lasting.database).current()
+                new = build(settings, members, self.lasting, self._operations, self._current, calibrated)
             except (SettingsError, JunctorError, OSError, ValueError) as error:
                 self.config_refused = True
                 problems = "; ".join(str(error).splitlines())

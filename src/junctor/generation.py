@@ -50,8 +50,10 @@ from junctor.pool.ledger_store import LedgerStore
 from junctor.pool.metered import Metered
 from junctor.pool.resilient import Resilience
 from junctor.routing import api as routing_api
+from junctor.routing.calibration_store import NOT_CALIBRATED, Calibrated
 from junctor.routing.feedback import FeedbackBox, Giver
 from junctor.routing.judge import PROMPT
+from junctor.routing.ladder import Ladder
 from junctor.routing.measure_store import Feedback, MeasureStore
 from junctor.routing.measuring import Plan
 from junctor.routing.router import Router
@@ -97,6 +99,7 @@ def build(
     lasting: Lasting,
     operations: Operations,
     before: Generation | None,
+    calibrated: Calibrated = NOT_CALIBRATED,
 ) -> Generation:
     """A generation, beside the one before it; nothing of it runs yet."""
     builder = Builder(settings, lasting.environment, lasting.transport, before.engines if before else {})
@@ -113,13 +116,16 @@ def build(
         new_id=lambda: new_id("dec_"),
         resilience=resilience,
         promise_holds=lasting.measuring.promise_holds,
+        abilities=calibrated.abilities,
+        ladder=_ladder_of(settings, calibrated, members),
+        keeps_answers=settings.routing.keep_answers,
     )
     pool: dict[str, Model] = {**with_fallbacks(members, metered, resilience), router.card.name: router}
     if settings.routing.shadow is not None:
         plan = _plan_of(settings.routing.shadow, router, resilience)
         pool[router.card.name] = lasting.measuring.shadow(router, metered, plan)
     doorkeeper = doorkeeper_of(settings, lasting.keys)
-    menu = menu_of(members, router.card, settings.hedging)
+    menu = menu_of(members, router.card, settings.hedging, router.climbs)
     responses = ResponseStore(lasting.database, timedelta(days=settings.store.keep_responses_days))
     memory = ResponseMemory(responses)
     pools = {
@@ -170,6 +176,12 @@ def _resilience(settings: Settings, members: Sequence[Member], before: Generatio
     known = {member.card.name: member.settings for member in before.members}
     unchanged = {it.card.name for it in members if known.get(it.card.name) == it.settings}
     return before.resilience.successor(policy, unchanged)
+
+
+def _ladder_of(settings: Settings, calibrated: Calibrated, members: Sequence[Member]) -> Ladder | None:
+    if settings.routing.cascade == "off":
+        return None
+    return calibrated.ladder_for([member.card for member in members])
 
 
 def _desk(

@@ -16,7 +16,7 @@ from junctor.routing.calibration_store import Calibration, Kind
         (
             "ladder",
             (
-                '{"identities": {}, "ladder": {"format": 99, "version": "x", "strongest": "[red]a", "rungs": [], '
+                '{"identities": {}, "ladder": {"format": 99, "version": "x", "strongest": "b", "rungs": [], '
                 '"last": {"weights": [], "two": 0, "three": 0, "none": 0}, "caution": 0, "floor": 0.9, '
                 '"confidence": 0.9, "prompts": 1, "promises": {}}}'
             ),
