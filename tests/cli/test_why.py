@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import openai
 import pytest
 
 from command import Junctor
+from junctor.chat import Candidate, Decision, Draft, Escalation, Step
+from junctor.routing.store import DecisionStore
+from junctor.store.database import Database
 from running import running
 
 CONFIG = """
@@ -72,3 +76,78 @@ def test_without_a_database_it_says_who_makes_it(junctor: Junctor) -> None:
     done = junctor("why", "dec_nothing")
     assert done.exit_code == 1
     assert "junctor serve" in done.stderr
+
+
+def explained(decision: Decision, home: Path, junctor: Junctor) -> str:
+    """What it prints of a decision that is in the database."""
+
+    async def store() -> None:
+        async with Database(home / "data" / "junctor.db") as database:
+            DecisionStore(database).save(decision)
+            await database.write("DELETE FROM ledger WHERE request_id = 'none'")  # decisions go with a row
+
+    asyncio.run(store())
+    done = junctor("why", decision.id)
+    assert done.exit_code == 0
+    return " ".join(done.stdout.split())
+
+
+def cascade(*steps: Step, degraded: bool = False) -> Decision:
+    names = ("cheap", "other", "strong")
+    return Decision(
+        id="dec_1",
+        request_id="req_1",
+        candidates=tuple(Candidate(name=name, p_good=0.8, p_source="test", usd=0.1) for name in names),
+        chosen=steps[-1].drafts[0].model,
+        rule="balanced, a cascade: so it came",
+        mode="balanced",
+        floor=None,
+        features={"tokens": 9.0},
+        path="cascade",
+        took_us=1.0,
+        saved_usd=0.0,
+        artefact="test",
+        escalation=Escalation(
+            ladder="ladder-1-x",
+            floor=0.98,
+            confidence=0.95,
+            prompts=500,
+            steps=steps,
+            because="so it came",
+            degraded=degraded,
+            usd=0.000123,
+        ),
+    )
+
+
+def test_a_cascade_is_told_step_by_step(home: Path, junctor: Junctor) -> None:
+    """Who was asked, what was answered, how sure that was, why it went on, and what is promised."""
+    first = Step(
+        drafts=(Draft(model="cheap", answer="[red]42[/]", usd=1e-6), Draft(model="other", answer="41")),
+        leads="cheap",
+        p_top=0.41,
+        gain=0.2,
+    )
+    last = Step(drafts=(Draft(model="strong", answer="41", usd=1e-4),), leads="other", p_top=0.9)
+    said = explained(cascade(first, last), home, junctor)
+    assert "1. cheap [red]42[/]" in said
+    assert (
+        "cheap's answer is right with a probability of 41%; asking on is worth its price: go on (+0.200)"
+        in said
+    )
+    assert "2. strong 41" in said
+    assert "other's answer is right with a probability of 90%; all have answered" in said
+    assert "all calls together: 123.0 µUSD" in said
+    assert "at least 98% of the strongest model's quality, with 95% confidence, learnt on 500 prompts" in said
+    assert "degraded" not in said
+
+
+def test_a_cascade_over_free_text_or_failures_says_so(home: Path, junctor: Junctor) -> None:
+    drafts = Step(drafts=(Draft(model="cheap"), Draft(model="other", failed="it broke")))
+    live = Step(drafts=(Draft(model="strong", output_tokens=7),))
+    said = explained(cascade(drafts, live, degraded=True), home, junctor)
+    assert "1. cheap nothing to compare" in said
+    assert "1. other failed: it broke" in said
+    assert "no answer can be compared: on to the strongest" in said
+    assert "2. strong free text, given to the caller 7" in said
+    assert "degraded: the strongest model failed" in said

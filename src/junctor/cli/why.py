@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from junctor.assemble import database_path
-from junctor.chat import Candidate, Decision
+from junctor.chat import Candidate, Decision, Draft, Escalation, Step
 from junctor.cli.terminal import ConfigOption, console, load, plain_errors
 from junctor.gateway.receipt import render_usd
 from junctor.pool.ledger_store import LedgerRow, LedgerStore
@@ -64,6 +64,8 @@ def _print_decision(decision: Decision) -> None:
         f"{decision.features['tokens']:.0f} tokens[/]\n",
         soft_wrap=True,
     )
+    if decision.escalation is not None:
+        _print_escalation(decision.escalation, decision.chosen)
     table = Table(box=box.SIMPLE_HEAD, expand=True)
     for heading in ("model", "quality", "cost, µUSD", "first / all, ms"):
         table.add_column(heading, no_wrap=True, justify="left" if heading == "model" else "right")
@@ -73,6 +75,55 @@ def _print_decision(decision: Decision) -> None:
     console.print(table)
     sources = ", ".join(sorted({candidate.p_source for candidate in decision.candidates}))
     console.print(f"[dim]quality: predicted probability of a good answer; from: {sources}[/]")
+
+
+def _print_escalation(escalation: Escalation, chosen: str) -> None:
+    """Step by step: who was asked, what was answered, how sure the vote was, and whether to go on."""
+    table = Table(box=box.SIMPLE_HEAD, expand=True)
+    for heading in ("asked", "answer", "tokens", "cost, µUSD", "ms"):
+        justify = "left" if heading in ("asked", "answer") else "right"
+        table.add_column(heading, no_wrap=heading != "answer", justify=justify)
+    table.columns[1].ratio = 1
+    last = len(escalation.steps)
+    for number, step in enumerate(escalation.steps, start=1):
+        for draft in step.drafts:
+            table.add_row(*_draft_row(draft, number, taken=draft.model == chosen))
+        if verdict := _verdict(step, is_last=number == last):
+            table.add_row("", f"[italic]{verdict}[/]", end_section=True)
+    console.print(table)
+    if escalation.degraded:
+        console.print("[bold red]degraded:[/] the strongest model failed, so the promise does not hold here")
+    console.print(
+        f"[dim]all calls together: {escalation.usd * 1e6:.1f} µUSD; promised: "
+        f"at least {escalation.floor:.0%} of the strongest model's quality, "
+        f"with {escalation.confidence:.0%} confidence, learnt on {escalation.prompts} prompts "
+        f"({escalation.ladder})[/]\n",
+        soft_wrap=True,
+    )
+
+
+def _draft_row(draft: Draft, step: int, *, taken: bool) -> tuple[str, ...]:
+    style = "bold" if taken else "default"
+    said = draft.answer if draft.answer is not None else draft.failed and f"failed: {draft.failed}"
+    nothing = "free text, given to the caller" if taken else "nothing to compare"
+    cells = (
+        f"{step}. {draft.model}",
+        _plain(said) if said else nothing,
+        str(draft.output_tokens),
+        f"{draft.usd * 1e6:.1f}",
+        f"{draft.took_ms:.0f}",
+    )
+    return tuple(f"[{style}]{cell}[/]" for cell in cells)
+
+
+def _verdict(step: Step, *, is_last: bool) -> str:
+    if step.leads is None:
+        return "" if is_last else "no answer can be compared: on to the strongest"
+    sure = f"{step.leads}'s answer is right with a probability of {step.p_top:.0%}"
+    if step.gain is None:
+        return f"{sure}; all have answered"
+    going_on = "worth its price: go on" if step.gain > 0 else "not worth its price: stop"
+    return f"{sure}; asking on is {going_on} ({step.gain:+.3f})"
 
 
 def _row(candidate: Candidate, *, chosen: bool) -> tuple[str, ...]:
