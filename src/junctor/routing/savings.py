@@ -15,6 +15,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations_with_replacement
 from math import ceil
+from typing import TypeVar
 
 import msgspec
 
@@ -34,6 +35,7 @@ _ASSUMED_SPREAD = 0.1
 "Variance of a difference before anything is known: one answer in ten differs."
 
 Interval = tuple[float, float]
+T = TypeVar("T")
 
 
 class Paid(msgspec.Struct, frozen=True, kw_only=True):
@@ -264,9 +266,9 @@ def compare_quality(
     points = interval = None
     if compared:
         alpha = (1 - CONFIDENCE) / 2
-        recent = compared[-MOST_REQUESTS:]
-        low = bound_below([-1.0 if d is None else d for _, d in recent], alpha)
-        high = bound_above([1.0 if d is None else d for _, d in recent], alpha)
+        mixed = _mix([difference for _, difference in compared])
+        low = bound_below([-1.0 if d is None else d for d in mixed], alpha)
+        high = bound_above([1.0 if d is None else d for d in mixed], alpha)
         points = 100 * sum(d or 0.0 for _, d in compared) / len(compared)
         interval = (100 * low, 100 * high)
     return Quality(
@@ -282,6 +284,11 @@ def compare_quality(
         needed=_needed([d for _, d in compared if d is not None], undecided),
         feedback=_summarise([*scores]),
     )
+
+
+def _mix(values: Sequence[T]) -> list[T]:
+    """In a random order, `MOST_REQUESTS` at most: the bounds are of the mean over all the time."""
+    return random.Random(0).sample([*values], min(len(values), MOST_REQUESTS))  # noqa: S311
 
 
 def _needed(decided: Sequence[float], undecided: int) -> int | None:
@@ -312,7 +319,7 @@ def _bound_difference(ours: Sequence[float], theirs: Sequence[float]) -> Interva
     bounds = [
         (bound_below(scaled, alpha), bound_above(scaled, alpha))
         for scores in (ours, theirs)
-        for scaled in [[2 * score - 1 for score in scores[-MOST_REQUESTS:]]]
+        for scaled in [[2 * score - 1 for score in _mix(scores)]]
     ]
     (low, high), (their_low, their_high) = bounds
     return 50 * (low - their_high), 50 * (high - their_low)
