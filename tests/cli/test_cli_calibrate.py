@@ -64,6 +64,7 @@ def test_a_pool_is_measured_and_gets_a_ladder(home: Path, junctor: Junctor) -> N
     assert done.stdout.count("in force from now on") == 2
     assert set(ids_of(done.stdout)) == {"ladder", "abilities"}
     assert list((home / "data" / "calibration").iterdir()) == [], "nothing is left to go on with"
+    assert len(re.findall(r"measured: 0\.\d\d ± 0\.\d\d", junctor("models").stdout)) == 3
 
 
 def test_questions_of_our_own_are_new_each_time(home: Path, junctor: Junctor) -> None:

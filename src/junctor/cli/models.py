@@ -9,15 +9,18 @@ import typer
 from rich import box
 from rich.table import Table
 
-from junctor.assemble import choose_members, weights_dir
+from junctor.assemble import choose_members, database_path, weights_dir
 from junctor.chat import ModelCard
 from junctor.cli.terminal import ConfigOption, console, errors, load, plain_errors
 from junctor.lasting import ARTEFACT
 from junctor.pool.catalog import PROVIDERS
+from junctor.routing.abilities import Abilities, Ability, match_abilities
+from junctor.routing.calibration_store import CalibrationStore
 from junctor.routing.predictor import Predictor, parse_artefact
 from junctor.serving.manifest import shipped
 from junctor.serving.weights import installed
 from junctor.settings import Environment, Settings
+from junctor.store.database import Database
 
 
 def add_to(app: typer.Typer) -> None:
@@ -37,9 +40,9 @@ def models(
         if providers:
             console.print(_provider_table(environment))
             return
-        cards = [member.card for member in asyncio.run(choose_members(settings, environment))]
+        cards, abilities = asyncio.run(_read_pool(settings, environment))
     if cards:
-        console.print(_model_table(cards))
+        console.print(_model_table(cards, abilities))
     else:
         errors.print(
             "The pool is empty: pull a local model, or add [[models]] to junctor.toml.", markup=False
@@ -47,7 +50,20 @@ def models(
     console.print(_local_table(settings, environment))
 
 
-def _model_table(cards: list[ModelCard]) -> Table:
+async def _read_pool(
+    settings: Settings, environment: Environment
+) -> tuple[list[ModelCard], Abilities | None]:
+    """The cards, and what a calibration has measured, where there has been one."""
+    cards = [member.card for member in await choose_members(settings, environment)]
+    path = database_path(settings, environment)
+    if not path.is_file():
+        return cards, None
+    async with Database(path) as database:
+        return cards, (await CalibrationStore(database).current()).abilities
+
+
+def _model_table(cards: list[ModelCard], abilities: Abilities | None) -> Table:
+    measured = match_abilities(abilities, cards)
     placed = Predictor(parse_artefact(ARTEFACT.read_bytes())).place(cards)
     table = Table(box=box.SIMPLE_HEAD, title="The pool", title_justify="left")
     for heading in ("model", "in / out, USD per Mtok", "window", "skills", "ability"):
@@ -60,9 +76,15 @@ def _model_table(cards: list[ModelCard]) -> Table:
             f"{price.input:.4g} / {price.output:.4g}\n[dim]{price.source}[/]" if price else "unknown",
             str(card.window),
             " ".join(sorted(card.skills)),
-            f"declared: {card.ability:g}" if card.ability is not None else _ABILITY_FROM[place.source],
+            _ability(card, place.source, measured.get(card.name)),
         )
     return table
+
+
+def _ability(card: ModelCard, source: str, measured: Ability | None) -> str:
+    if measured is not None:
+        return f"measured: {measured.p:.2f} ± {measured.p_error:.2f}"
+    return f"declared: {card.ability:g}" if card.ability is not None else _ABILITY_FROM[source]
 
 
 _ABILITY_FROM = {"artefact": "from training", "estimated ability": "estimated from its price"}
