@@ -57,8 +57,8 @@ PRICES = (
     0.15,
     0.2,
 )
-"""What the strongest model's cost for a prompt is worth, in right answers, from careful to cheap: at 0.05, one
-right answer in twenty may be given up to save all of it."""
+"""What the strongest model's cost for a prompt is worth, in right answers, from careful to cheap: at 0.05,
+one right answer in twenty may be given up to save all of it."""
 SAVE: Mapping[Mode, float] = {"quality": 0.0, "balanced": 0.55, "cost": 0.75}
 "What each mode wants to save of the strongest model's cost: the first price that does is taken."
 CHEAP_MODELS = 3

@@ -87,7 +87,7 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
     """What a calibration can say for a mode, and how sure it is."""
 
     price: float
-    "What the strongest model's cost for a prompt was taken to be worth, in right answers (`calibrate.PRICES`)."
+    "What the strongest model's cost for a prompt is worth in right answers (`calibrate.PRICES`)."
     saved: float
     "Of the strongest model's cost, held out, 0..1."
     quality: float
