@@ -53,7 +53,6 @@ from junctor.routing import api as routing_api
 from junctor.routing.calibration_store import NOT_CALIBRATED, Calibrated
 from junctor.routing.feedback import FeedbackBox, Giver
 from junctor.routing.judge import PROMPT
-from junctor.routing.ladder import Ladder
 from junctor.routing.measure_store import Feedback, MeasureStore
 from junctor.routing.measuring import Plan
 from junctor.routing.router import Router
@@ -107,19 +106,8 @@ def build(
     resilience = _resilience(settings, members, before)
     decisions = DecisionStore(lasting.database)
     embedding = {it.card.name for it in members if it.settings.kind == "embeddings"}
-    router = Router(
-        {name: model for name, model in metered.items() if name not in embedding},
-        lasting.predictor,
-        mode=settings.routing.mode,
-        floor=settings.routing.quality,
-        save_decision=decisions.save,
-        new_id=lambda: new_id("dec_"),
-        resilience=resilience,
-        promise_holds=lasting.measuring.promise_holds,
-        abilities=calibrated.abilities,
-        ladder=_ladder_of(settings, calibrated, members),
-        keeps_answers=settings.routing.keep_answers,
-    )
+    chats = {name: model for name, model in metered.items() if name not in embedding}
+    router = _router_of(settings, chats, lasting, resilience, decisions, calibrated)
     pool: dict[str, Model] = {**with_fallbacks(members, metered, resilience), router.card.name: router}
     if settings.routing.shadow is not None:
         plan = _plan_of(settings.routing.shadow, router, resilience)
@@ -133,8 +121,8 @@ def build(
         "embeddings": {name: pool[name] for name in embedding},
     }
     desks = {
-        kind: _desk(settings.server, lasting, of_kind, doorkeeper, menu, memory)
-        for kind, of_kind in pools.items()
+        kind: _desk(settings.server, lasting, models, doorkeeper, menu, memory)
+        for kind, models in pools.items()
     }
     routes = [
         _count_route(settings.server, pools["chat"], menu, builder),
@@ -147,12 +135,8 @@ def build(
         *_decision_routes(decisions, lasting.ledger),
         *_measuring_routes(settings, members, lasting, decisions),
     ]
-    routes += openapi_api.routes(
-        routes,
-        doorkeeper,
-        max_body_bytes=settings.server.max_body_bytes,
-        structs=(Feedback, Savings),
-    )
+    described, most = (Feedback, Savings), settings.server.max_body_bytes
+    routes += openapi_api.routes(routes, doorkeeper, max_body_bytes=most, structs=described)
     return Generation(
         settings=settings,
         members=members,
@@ -178,10 +162,28 @@ def _resilience(settings: Settings, members: Sequence[Member], before: Generatio
     return before.resilience.successor(policy, unchanged)
 
 
-def _ladder_of(settings: Settings, calibrated: Calibrated, members: Sequence[Member]) -> Ladder | None:
-    if settings.routing.cascade == "off":
-        return None
-    return calibrated.ladder_for([member.card for member in members])
+def _router_of(
+    settings: Settings,
+    models: Mapping[str, Model],
+    lasting: Lasting,
+    resilience: Resilience,
+    decisions: DecisionStore,
+    calibrated: Calibrated,
+) -> Router:
+    cards = [model.card for model in models.values()]
+    return Router(
+        models,
+        lasting.predictor,
+        mode=settings.routing.mode,
+        floor=settings.routing.quality,
+        save_decision=decisions.save,
+        new_id=lambda: new_id("dec_"),
+        resilience=resilience,
+        promise_holds=lasting.measuring.promise_holds,
+        abilities=calibrated.abilities,
+        ladder=calibrated.ladder_for(cards) if settings.routing.cascade == "auto" else None,
+        keeps_answers=settings.routing.keep_answers,
+    )
 
 
 def _desk(
