@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 
@@ -9,10 +10,19 @@ import msgspec
 import numpy as np
 import pytest
 
+from junctor.chat import ModelCard
+from junctor.lasting import ARTEFACT
+from junctor.pool.answers import parse_answer
 from junctor.routing.abilities import Abilities, Ability
+from junctor.routing.answer_log import Said, key_of
+from junctor.routing.features import extract_features
+from junctor.routing.grading import grade, make_study
 from junctor.routing.learn import choose_strongest, learn
+from junctor.routing.predictor import Predictor, parse_artefact
+from junctor.routing.questions import make_questions
 from junctor.routing.study import Learnt, Studied, Study
 
+PREDICTOR = Predictor(parse_artefact(ARTEFACT.read_bytes()))
 NAMES = ("cheap-a", "cheap-b", "strong")
 ABILITIES = (0.9, 0.7, 2.0)
 
@@ -169,3 +179,37 @@ def test_abilities_are_replaced_when_they_predict_worse(old: tuple[float, ...], 
     learnt = learn(msgspec.structs.replace(study_of(seed=3), abilities=stored(*old)))
     assert learnt.abilities_comparison is not None
     assert learnt.abilities_comparison.switches is switches
+
+
+def test_abilities_of_models_that_behave_as_predicted_are_recovered() -> None:
+    """Models of known ability answer our own questions as the shipped artefact says they would."""
+    questions, truth = make_questions(300, 1), {"a": 0.4, "b": 0.6, "c": 0.8}
+    features = [extract_features(question.prompt) for question in questions]
+    known = PREDICTOR.place([ModelCard(name=name, provider="x", ability=p) for name, p in truth.items()])
+    cards = [ModelCard(name=name, provider="x") for name in truth]
+    hits = list[bool]()
+    for seed in range(8):
+        rng = random.Random(seed)
+        said = {
+            (place.name, f"x/{place.name}", key_of(question)): Said(
+                model=place.name,
+                identity=f"x/{place.name}",
+                question=key_of(question),
+                answer=parse_answer(f"Answer: {question.answer}")
+                if rng.random() < PREDICTOR.predict(its, [place])[0].p_good
+                else None,
+                usd=0.01,
+                tokens=10,
+                seconds=1,
+            )
+            for place in known
+            for question, its in zip(questions, features, strict=True)
+        }
+        graded = grade(questions, said, cards[0])
+        study = make_study(
+            graded, said, cards, PREDICTOR, usd_per_hour=0, floor=0.98, confidence=0.95, strongest=None
+        )
+        measured = learn(study).abilities.models
+        assert [each.p for each in measured] == sorted(each.p for each in measured)
+        hits.extend(abs(each.p - truth[each.model]) <= 2 * each.p_error for each in measured)
+    assert sum(hits) >= 0.9 * len(hits)
