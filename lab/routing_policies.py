@@ -1,6 +1,6 @@
 """The policies that lab/evaluate_routing.py compares. Each is chosen on `Case.fit` and tried on `Case.data`.
 
-- `always_strong`, `always_cheap`: one model; the cheap one is that which a ladder would ask first.
+- `always_strong`, `always_cheap`: one model; the cheap one is the better of the two that a ladder asks first.
 - `static_mix`: the two models, and the share of each, that were best on `fit` for what `junctor` costs; which
   prompt goes to which is left to chance. `static_mix_hindsight` picks the two on `data`: nobody can.
 - `prompt_router`: cheap or strong by the prompt alone; the threshold keeps 99 % of the strong one on `fit`.
@@ -83,9 +83,12 @@ def _one(case: Case, model: int, policy: str) -> Tried:
 
 
 def _cheap(case: Case) -> int:
-    """The first model of a ladder; the cheapest where nothing was learnt."""
+    """The better of the two that a ladder asks first; the cheapest where nothing was learnt."""
     steps = choose_steps(case.fit, case.top) if case.fit else []
-    return steps[0][0] if steps else int(case.data.usd.mean(axis=1).argmin())
+    if case.fit is None or not steps:
+        return int(case.data.usd.mean(axis=1).argmin())
+    scores = case.fit.scores.mean(axis=1)
+    return max(steps[0], key=lambda at: float(scores[at]))
 
 
 def try_junctor(case: Case) -> Tried:
