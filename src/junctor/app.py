@@ -99,8 +99,8 @@ class Junctor:
         """Let go of everything, in the order opposite to `start`. Rows that are queued are written."""
         for task in self._retiring:
             task.cancel()
-        await asyncio.gather(*(engine.stop() for engine in self._living_engines()))
         await self.lasting.measuring.stop()
+        await asyncio.gather(*(engine.stop() for engine in self._living_engines()))
         for generation in self._living:
             generation.memory.stop()
         self.lasting.idempotency.stop()

@@ -34,7 +34,9 @@ MOST_PROMPT_BYTES = 256 * 1024
 STOP_S = 1.0
 "How long a stop waits for those that are being examined, at most."
 
-_ABOUT_THE_ANSWER = frozenset({"max_usd", "max_first_token_ms", "max_total_ms", "quality"})
+_ABOUT_THE_ANSWER = frozenset(
+    {"max_usd", "max_first_token_ms", "max_total_ms", "quality", "key.strongest_share"}
+)
 "Limits that a shadow need not keep: nobody waits for it, and the caller does not pay."
 
 _NOT_TO_SEE = frozenset({"only", "never"})

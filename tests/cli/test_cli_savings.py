@@ -1,0 +1,128 @@
+"""`junctor savings`: what a person reads, with nothing hidden; and the same for machines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+from command import Junctor
+from running import Running, running
+
+SAYS = '[{ text = "The answer is %s.", usage = { input_tokens = 500, output_tokens = 500 } }]'
+CONFIG = """
+[[models]]
+name = "tiny"
+provider = "scripted"
+price = {{ input = 1, output = 1 }}
+ability = 0.3
+script = {tiny}
+[[models]]
+name = "middle"
+provider = "scripted"
+price = {{ input = {usd}, output = {usd} }}
+ability = 0.895
+script = {middle}
+[[models]]
+name = "large"
+provider = "scripted"
+price = {{ input = 10, output = 10 }}
+ability = 0.9
+script = {large}
+"""
+SHADOW = "[routing.shadow]\nshare = 1.0\n"
+
+
+def config(middle: str = "4", usd: int = 2) -> str:
+    return CONFIG.format(tiny=SAYS % 4, middle=SAYS % middle, large=SAYS % 4, usd=usd)
+
+
+def ask(server: Running, times: int, model: str = "auto") -> None:
+    body = {"model": model, "messages": [{"role": "user", "content": "What is 2 + 2?"}]}
+    for _ in range(times):
+        urlopen(Request(f"{server.api}/chat/completions", json.dumps(body).encode())).close()
+    server.run(server.app.lasting.measuring.queue.emptied())
+
+
+def said(junctor: Junctor, folder: Path, *words: str) -> str:
+    result = junctor("savings", "-c", str(folder / "junctor.toml"), *words)
+    assert result.exit_code == 0, result.output
+    return " ".join(result.stdout.split())
+
+
+def test_it_says_what_was_paid_saved_and_measured(home: Path, junctor: Junctor) -> None:
+    folder = home / "data"
+    with running(config() + SHADOW, folder) as server:
+        ask(server, 40)
+        ask(server, 2, model="large")
+    text = said(junctor, folder)
+    assert "40 requests, answered" in text
+    assert "by `auto`: what you paid 0.0800 80.0 % 80.0 .. 80.0 %" in text
+    assert "always by the strongest model 0.4000" in text
+    assert "always by the cheapest (estimate) 0.0400 90.0 %" in text
+    assert "100 % tiny" in text
+    assert "Saved: 0.3200 USD, with 95 % confidence 0.3200 to 0.3200." in text
+    assert "Measuring cost 0.4000 USD on top, which leaves -0.0800." in text
+    assert "2 requests that named a model (0.0200 USD)" in text
+    assert "40 gave the same answer, 0 were judged, 0 differ undecided" in text
+    assert "An interval of +-1 point needs about" in text
+    assert "unproven: comparisons neither prove nor refute it yet, 40 so far" in text
+
+
+def test_what_is_not_measured_is_said_with_the_setting_that_would(home: Path, junctor: Junctor) -> None:
+    folder = home / "data"
+    with running(config(), folder) as server:
+        ask(server, 3)
+    text = said(junctor, folder)
+    assert "Not measured. `[routing.shadow]` with `share = 0.02`" in text
+    assert "No feedback: callers give it to `POST /api/feedback`." in text
+
+
+def test_answers_that_differ_without_a_judge_are_not_called_a_draw(home: Path, junctor: Junctor) -> None:
+    folder = home / "data"
+    with running(config(middle="5") + SHADOW, folder) as server:
+        ask(server, 30)
+    text = said(junctor, folder)
+    assert "in points, at 95 % somewhere in -100.0 .. +100.0" in text
+    assert "30 differ undecided" in text
+    assert "name a `judge` in `[routing.shadow]`" in text
+    assert "+0.0 points" not in text
+
+
+def test_a_loss_is_called_a_loss(home: Path, junctor: Junctor) -> None:
+    """The prices of the file may have changed since: what was paid is what was paid."""
+    folder = home / "data"
+    with running(config(), folder) as server:
+        ask(server, 3)
+
+        async def pay() -> None:
+            await server.app.lasting.database.write("UPDATE ledger SET usd_nano = 30000000")
+
+        server.run(pay())
+    text = said(junctor, folder)
+    assert "0.090000 -200.0 %" in text
+    assert "Cost more: 0.060000 USD" in text
+
+
+def test_machines_get_json_of_one_key(home: Path, junctor: Junctor) -> None:
+    folder = home / "data"
+    with running(config(), folder) as server:
+        ask(server, 3)
+    report = json.loads(said(junctor, folder, "--json", "--days", "1", "--key", "nobody"))
+    assert (report["days"], report["key"], report["money"]["requests"]) == (1, "nobody", 0)
+    assert json.loads(said(junctor, folder, "--json"))["money"]["requests"] == 3
+
+
+def test_before_the_first_request_it_says_so(home: Path, junctor: Junctor) -> None:
+    folder = home / "data"
+    with running(config(), folder):
+        pass
+    assert "Nothing yet" in said(junctor, folder)
+
+
+def test_without_a_database_it_says_what_makes_one(home: Path, junctor: Junctor) -> None:
+    home.mkdir(exist_ok=True)
+    (home / "junctor.toml").write_text(config(), encoding="utf-8")
+    result = junctor("savings", "-c", str(home / "junctor.toml"))
+    assert result.exit_code == 1
+    assert "junctor serve" in result.stderr
