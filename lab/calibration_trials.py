@@ -1,0 +1,351 @@
+"""Short calibrations of models that the predictor never saw, tried. Imported by lab/calibrate_router.py.
+
+A pool of strangers answers K prompts of a data set; the product's own code places them; predicted are the
+other prompts. A stranger, its other versions (`short_name`) and all their rows in other sets are left out of
+the training, and it stands in the pool under a name that tells nothing: only its price is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import msgspec
+import numpy as np
+
+from junctor.chat import ModelCard, Price
+from junctor.lasting import ARTEFACT
+from junctor.routing.abilities import Abilities, Ability, identity_of
+from junctor.routing.ability_fit import Fitted, fit_abilities, read_answered
+from junctor.routing.ask import TEXT_CHARS, sample_text
+from junctor.routing.features import BUCKETS, extract_features
+from junctor.routing.grading import PRIOR_ERRORS
+from junctor.routing.predictor import (
+    Placed,
+    Predictor,
+    parse_artefact,
+    render_artefact,
+    short_name,
+)
+from junctor.routing.prompt_file import OWN
+from junctor.routing.study import Studied, Study
+from routing_data import Data, Inputs, extract
+from routing_fit import Words, fit, sigmoid
+from routing_outcomes import COVERED
+from routing_tables import grid
+from train_router import export, named, prices
+
+METHODS = (
+    "price alone",
+    "constant",
+    "mean of K",
+    "kNN",
+    "junctor",
+    "junctor, shift",
+    "junctor, 2 known",
+    "junctor, 2 known, shift",
+)
+GROUPS, POOL, KNOWN = 3, 4, 2
+NEIGHBOURS = (5, 10, 20, 40, 80)
+PROJECTED = 256
+"Words are projected to so many dimensions to find neighbours (Johnson and Lindenstrauss, 1984)."
+Z = 1.96
+EXPECTED, LOW, HIGH, LOSS, TRUTH, POOL_ID = range(6)
+
+
+@dataclass(frozen=True)
+class Exam:
+    """A data set with the models that answered all of it: m models, n prompts."""
+
+    data: Data
+    inputs: Inputs
+    set_name: str
+    prompts: np.ndarray  # (n,) into data.texts
+    names: list[str]  # (m,)
+    scores: np.ndarray  # (m, n)
+    cards: list[ModelCard]  # (m,)
+    temperature: float
+
+    @cached_property
+    def likeness(self) -> np.ndarray:
+        """(n, n) of the prompts, by the features that the predictor reads: words, and named ones."""
+        chosen = self.inputs.named[self.prompts]
+        named_part = (chosen - chosen.mean(0)) / np.maximum(chosen.std(0), 1e-3)
+        projection = np.random.default_rng(0).standard_normal((BUCKETS, PROJECTED)).astype(np.float32)
+        words = Words(self.inputs, self.prompts).times(projection)
+        parts = [
+            each / np.linalg.norm(each, axis=1, keepdims=True).clip(1e-6) for each in (words, named_part)
+        ]
+        return parts[0] @ parts[0].T + parts[1] @ parts[1].T
+
+
+def read_exam(data: Data, set_name: str) -> Exam:
+    """Raises ValueError when no set has that name, or too few models answered all of it."""
+    outcomes = grid(data)
+    inside = outcomes.set_name == set_name
+    if not inside.any():
+        raise ValueError(f"no set {set_name}; there are: {', '.join(sorted(set(outcomes.set_name)))}")
+    models = np.flatnonzero(np.isfinite(outcomes.score[inside]).mean(0) >= COVERED)
+    whole = inside & np.isfinite(outcomes.score[:, models]).all(1)
+    names = [data.models[at] for at in models]
+    if len({short_name(name) for name in names}) < 2 * GROUPS:
+        raise ValueError(f"{len(names)} models answered all of {set_name}; {2 * GROUPS} are the least")
+    price = prices(data, outcomes)[models] * 1e6
+    return Exam(
+        data=data,
+        inputs=extract([sample_text(text, TEXT_CHARS) for text in data.texts]),
+        set_name=set_name,
+        prompts=np.flatnonzero(whole),
+        names=names,
+        scores=outcomes.score[whole][:, models].T.astype(float),
+        cards=[_card(name, usd) for name, usd in zip(names, price, strict=True)],
+        temperature=parse_artefact(ARTEFACT.read_bytes()).temperature,
+    )
+
+
+def _card(name: str, usd: np.ndarray) -> ModelCard:
+    known = np.isfinite(usd).all()
+    price = Price(input=max(0.0, usd[0]), output=max(0.0, usd[1]), source="recorded costs") if known else None
+    return ModelCard(name=name, price=price)
+
+
+def draw_groups(exam: Exam, rng: np.random.Generator) -> list[np.ndarray]:
+    """The models in so many groups, versions of one model in the same one."""
+    families = sorted({short_name(name) for name in exam.names})
+    group_of = dict(zip(rng.permutation(families), np.arange(len(families)) % GROUPS, strict=True))
+    of_model = np.array([group_of[short_name(name)] for name in exam.names])
+    return [np.flatnonzero(of_model == at) for at in range(GROUPS)]
+
+
+def train(exam: Exam, group: np.ndarray, seed: int, *, unseen: bool) -> Predictor:
+    """Learnt without a group; with `unseen` without the set, its namesakes and its questions, too."""
+    families = {short_name(exam.names[at]) for at in group}
+    held = [at for at, name in enumerate(exam.data.models) if short_name(name) in families]
+    data, inputs = exam.data, exam.inputs
+    rows = ~np.isin(data.model, held)
+    data = replace(
+        data,
+        **{name: getattr(data, name)[rows] for name in ("prompt", "model", "score", "tokens", "usd")},
+    )
+    if unseen:
+        data = _without_set(data, exam.set_name)
+        inputs = extract([sample_text(text, TEXT_CHARS) for text in data.texts])
+    fitted = fit(data, inputs, np.ones(len(data.texts), bool), seed)
+    artefact = named(export(data, inputs, fitted, exam.temperature, 0.0, seed, {}))
+    return Predictor(parse_artefact(render_artefact(artefact)))
+
+
+def _without_set(data: Data, set_name: str) -> Data:
+    inside = np.array([name.split("/")[0] == set_name for name in data.benchmark])
+    out = np.isin(data.family, data.family[inside]) | np.isin(data.stem, data.stem[inside])
+    if out.all():
+        raise ValueError(f"there is nothing but {set_name} to learn from; leave out --training unseen")
+    kept, rows = np.flatnonzero(~out), ~out[data.prompt]
+    place = np.cumsum(~out) - 1
+    return replace(
+        data,
+        ids=[data.ids[at] for at in kept],
+        texts=[data.texts[at] for at in kept],
+        set_index=np.unique(data.set_index[kept], return_inverse=True)[1],
+        **{name: getattr(data, name)[kept] for name in ("prompt_tokens", "benchmark", "family", "stem")},
+        prompt=place[data.prompt[rows]].astype(np.int32),
+        **{name: getattr(data, name)[rows] for name in ("model", "score", "tokens", "usd")},
+    )
+
+
+class Trial:
+    """One group of strangers, and a predictor that knows none of them."""
+
+    def __init__(self, exam: Exam, group: np.ndarray, predictor: Predictor) -> None:
+        self.exam, self.group, self.predictor = exam, group, predictor
+        self._features = [
+            extract_features(sample_text(exam.data.texts[at], TEXT_CHARS)) for at in exam.prompts
+        ]
+        self._ease: dict[tuple[float, ...], np.ndarray] = {}
+        others = np.setdiff1d(np.arange(len(exam.names)), group)
+        self.others = others
+        placed = predictor.place([exam.cards[at] for at in others])
+        self.known = [at for at, it in zip(others, placed, strict=True) if it.source == "artefact"]
+
+    def ease(self, placed: Placed) -> np.ndarray:
+        """(n,) predicted log odds of a model of ability 0 with those loadings."""
+        if placed.loadings not in self._ease:
+            average = msgspec.structs.replace(placed, ability=0.0)
+            p = [self.predictor.predict(each, [average])[0].p_good for each in self._features]
+            self._ease[placed.loadings] = np.log(p) - np.log1p(-np.array(p))
+        return self._ease[placed.loadings]
+
+    def run(self, count: int, rng: np.random.Generator, neighbours: int) -> np.ndarray:
+        """Calibrate on `count` prompts, predict the others: (methods, m, 6), nan outside the group."""
+        drawn = rng.permutation(len(self.exam.prompts))
+        seen, rest = drawn[:count], drawn[count:]
+        table = np.full((len(METHODS), len(self.exam.names), 6), np.nan)
+        nearest = np.argsort(-self.exam.likeness[np.ix_(rest, seen)], axis=1)[:, :neighbours]
+        order = rng.permutation(self.group)
+        for pool_id, pool in enumerate(np.array_split(order, -(-len(order) // POOL))):
+            known = rng.permutation(self.known)[:KNOWN] if len(self.known) >= KNOWN else None
+            for method, (p, low, high) in self._predict(pool, known, seen, rest, nearest).items():
+                for at, model in enumerate(pool):
+                    truth = self.exam.scores[model, rest]
+                    mean, loss = p[at].mean(), log_losses(p[at], truth).mean()
+                    row = [mean, low[at], high[at], loss, truth.mean(), pool_id]
+                    table[METHODS.index(method), model] = row
+        return table
+
+    def _predict(
+        self,
+        pool: np.ndarray,
+        known: np.ndarray | None,
+        seen: np.ndarray,
+        rest: np.ndarray,
+        nearest: np.ndarray,
+    ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """For each method (pool, rest) probabilities, and (pool,) bounds of the mean over the rest."""
+        scores = self.exam.scores[pool][:, seen]
+        found = {
+            "constant": self._constant(len(pool), len(rest)),
+            "mean of K": _mean_of(scores, len(rest)),
+            "kNN": _knn(scores, nearest),
+            **self._calibrate("junctor", pool, np.array([], int), seen, rest),
+        }
+        if known is not None:
+            found |= self._calibrate("junctor, 2 known", pool, known, seen, rest)
+        return found
+
+    def _calibrate(
+        self, name: str, pool: np.ndarray, known: np.ndarray, seen: np.ndarray, rest: np.ndarray
+    ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """As `junctor calibrate` does with prompts of the user's own, and as the router then predicts."""
+        cards = [msgspec.structs.replace(self.exam.cards[at], name=f"stranger {at}") for at in pool]
+        cards += [self.exam.cards[at] for at in known]
+        before = self.predictor.place(cards)
+        eases = [self.ease(it) for it in before]
+        study = self._study(cards, before, eases, np.concatenate([pool, known]), seen)
+        priors = [it.prior for it in study.models]
+        errors = [it.prior_error for it in study.models]
+        fitted = fit_abilities(read_answered(study), priors, errors)
+        after = self.predictor.place(cards, self._render(cards, fitted))
+        ease = np.array([each[rest] for each in eases[: len(pool)]])
+        shifts = np.full(len(pool), fitted.shifts[0])
+        found = {
+            name: self._bounded(
+                ease, np.array([it.ability for it in after]), np.array([it.error for it in after])
+            ),
+            f"{name}, shift": self._bounded(ease, fitted.abilities[: len(pool)] - shifts, None),
+        }
+        if not len(known):
+            found["price alone"] = self._bounded(ease, np.array(priors), np.array(errors))
+        return found
+
+    def _bounded(
+        self, ease: np.ndarray, ability: np.ndarray, error: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Probabilities, and where the mean score on as many prompts lies at 95 %, by the stated errors."""
+        count, slope = ease.shape[0], self.exam.temperature
+        p = sigmoid(ease + slope * ability[:count, None])
+        if error is None:
+            return p, np.full(count, np.nan), np.full(count, np.nan)
+        low, high = (sigmoid(ease + slope * (ability + z * error)[:count, None]).mean(1) for z in (-Z, Z))
+        luck = Z * np.sqrt((p * (1 - p)).sum(1)) / ease.shape[1]
+        return p, *_widen(p.mean(1), low, high, luck)
+
+    def _study(
+        self,
+        cards: Sequence[ModelCard],
+        placed: Sequence[Placed],
+        eases: Sequence[np.ndarray],
+        models: np.ndarray,
+        seen: np.ndarray,
+    ) -> Study:
+        nothing = (None,) * len(seen)
+        artefact = self.predictor.artefact
+        return Study(
+            models=tuple(
+                Studied(
+                    model=card.name,
+                    identity=identity_of(card),
+                    prior=it.ability,
+                    prior_error=PRIOR_ERRORS[it.source],
+                    ease=tuple(ease[seen]),
+                    scores=tuple(self.exam.scores[at, seen]),
+                    usd=nothing,
+                    tokens=nothing,
+                    answers=nothing,
+                )
+                for card, it, ease, at in zip(cards, placed, eases, models, strict=True)
+            ),
+            kinds=(OWN,) * len(seen),
+            artefact=artefact.version,
+            temperature=artefact.temperature,
+            abilities_table=artefact.abilities,
+            mean_ps_table=artefact.mean_ps,
+            strongest=None,
+            floor=0.98,
+            confidence=0.95,
+        )
+
+    def _render(self, cards: Sequence[ModelCard], fitted: Fitted) -> Abilities:
+        """As stored; of what is stored for a model only logits and error are read where its scale is ours."""
+        return Abilities(
+            artefact=self.predictor.version,
+            models=tuple(
+                Ability(
+                    model=card.name,
+                    identity=identity_of(card),
+                    logits=round(float(ability), 4),
+                    error=round(float(error), 4),
+                    p=0.5,
+                    p_error=0.0,
+                    score=0.0,
+                    prompts=0,
+                )
+                for card, ability, error in zip(cards, fitted.abilities, fitted.errors, strict=True)
+            ),
+        )
+
+    def _constant(self, models: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The mean of the models that are not strangers; bounds by their spread."""
+        means = self.exam.scores[self.others].mean(1)
+        spread = Z * means.std(ddof=1)
+        p = np.full((models, count), means.mean())
+        return p, p[:, 0] - spread, p[:, 0] + spread
+
+
+def _mean_of(scores: np.ndarray, rest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mean score so far, with Wilson's interval (1927)."""
+    count = scores.shape[1]
+    mean = scores.mean(1)
+    middle = (mean + Z**2 / (2 * count)) / (1 + Z**2 / count)
+    half = Z * np.sqrt(mean * (1 - mean) / count + Z**2 / (4 * count**2)) / (1 + Z**2 / count)
+    luck = Z * np.sqrt(middle * (1 - middle) / rest)
+    return np.repeat(mean[:, None], rest, 1), *_widen(mean, middle - half, middle + half, luck)
+
+
+def _widen(
+    mean: np.ndarray, low: np.ndarray, high: np.ndarray, luck: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds of an expectation -> bounds of the mean of finitely many outcomes."""
+    return mean - np.hypot(mean - low, luck), mean + np.hypot(high - mean, luck)
+
+
+def _knn(scores: np.ndarray, nearest: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mean score of the nearest prompts, with two more that stand for the mean of all."""
+    mean = (scores.sum(1, keepdims=True) + 1) / (scores.shape[1] + 2)
+    p = (scores[:, nearest].sum(2) + 2 * mean) / (nearest.shape[1] + 2)
+    return p, np.full(len(p), np.nan), np.full(len(p), np.nan)
+
+
+def choose_neighbours(exam: Exam, others: np.ndarray, count: int, rng: np.random.Generator) -> int:
+    """How many neighbours predict the models that are not strangers best."""
+    drawn = rng.permutation(len(exam.prompts))
+    seen, rest = drawn[:count], drawn[count:]
+    nearest = np.argsort(-exam.likeness[np.ix_(rest, seen)], axis=1)
+    known, truth = exam.scores[others][:, seen], exam.scores[others][:, rest]
+    choices = [k for k in NEIGHBOURS if k < count] or [count]
+    return min(choices, key=lambda k: float(log_losses(_knn(known, nearest[:, :k])[0], truth).mean()))
+
+
+def log_losses(p: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    p = np.clip(p, 1e-3, 1 - 1e-3)
+    return -(truth * np.log(p) + (1 - truth) * np.log(1 - p))
