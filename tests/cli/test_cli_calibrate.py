@@ -90,6 +90,7 @@ def test_a_second_calibration_keeps_a_ladder_that_is_as_good_and_one_can_go_back
     again = junctor("calibrate", "--prompts", "prompts.jsonl", "--floor", "0.9").stdout
     assert "kept, not in force: the one before is as good" in again
     assert "on 200 prompts that neither was learnt from" in again
+    assert "when it reloads" not in again, "nothing has changed"
     listed = junctor("calibrate", "--list").stdout
     assert len(re.findall(r"^cal_\w+  \S+ \S+  (?:ladder|abilities)", listed, re.MULTILINE)) == 4
     assert re.search(rf"{first['ladder']}  .* ladder, in force", listed)

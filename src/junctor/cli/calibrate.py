@@ -18,7 +18,7 @@ from junctor.cli.calibration_report import print_all, print_plan, print_report
 from junctor.cli.terminal import ConfigOption, console, errors, load, plain_errors
 from junctor.lasting import ARTEFACT
 from junctor.pool.transport import Transport
-from junctor.routing.adopt import adopt, with_in_force
+from junctor.routing.adopt import IN_FORCE, adopt, with_in_force
 from junctor.routing.answer_log import AnswerLog, Said, digest_of
 from junctor.routing.calibration_store import CalibrationStore
 from junctor.routing.errors import CannotCalibrate
@@ -251,5 +251,7 @@ async def _learn_and_tell(
     )
     study = with_in_force(study, current, cards)
     learnt = await learn(study)
-    print_report(graded, study, learnt, await adopt(store, study, learnt), cards)
-    console.print(RELOAD, soft_wrap=True)
+    adopted = await adopt(store, study, learnt)
+    print_report(graded, study, learnt, adopted, cards)
+    if IN_FORCE & {adopted.ladder, adopted.abilities}:
+        console.print(RELOAD, soft_wrap=True)

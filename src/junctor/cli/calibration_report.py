@@ -24,10 +24,13 @@ _VERDICTS: dict[Verdict, str] = {
     "first": "in force from now on",
     "better": "in force from now on: better than the one before",
     "broken": "in force from now on: the one before does not hold its promise any more",
-    "kept": "kept, not in force: the one before is as good",
+    "kept": "kept, not in force: the one before is as good, or better",
     "untested": "kept, not in force: too few prompts to compare it with the one before",
     "nothing": "",
 }
+
+
+_UNITS = {"ladder": "right answers a prompt, costs taken off", "abilities": "log likelihood an answer"}
 
 
 def print_plan(cards: Sequence[ModelCard], questions: int, survey: Survey, usd: float) -> None:
@@ -129,8 +132,9 @@ def _print_verdict(kind: str, id: str, verdict: Verdict, comparison: Comparison 
     console.print(f"[{style}]{kind} {id}[/]: {_VERDICTS[verdict]}", end="", soft_wrap=True)
     if comparison is not None:
         console.print(
-            f" ({comparison.new:.4f} against {comparison.old:.4f} on {comparison.prompts} prompts that "
-            f"neither was learnt from; the difference is known to ± {comparison.error:.4f})",
+            f" ({_UNITS[kind]}: {comparison.new:.4f}, before {comparison.old:.4f}, "
+            f"± {comparison.error:.4f} between them, on {comparison.prompts} prompts that neither was learnt "
+            "from)",
             end="",
             soft_wrap=True,
         )

@@ -2,7 +2,7 @@
 
     python -P -m junctor.routing.learn        started by `learner.py`; needs numpy (`junctor[calibrate]`)
 
-What is learnt is compared with what is in force on prompts that neither was learnt from: each third of the
+What is learnt is compared with what is in force on prompts that neither was learnt from: each fifth of the
 prompts in turn is held back from the new one. What is reported is then learnt from all of them.
 """
 
@@ -26,7 +26,7 @@ from junctor.routing.study import Comparison, Learnt, Studied, Study
 
 COMPLETE = 0.8
 "A model that answered a smaller share of the prompts than this is not put on the ladder."
-FOLDS = 3
+FOLDS = 5
 MODE: Mode = "balanced"
 "The mode in which ladders are compared."
 EXCHANGE = 0.05
