@@ -362,3 +362,67 @@ def test_models_that_are_set_aside_come_last_of_those_that_may_answer(
         assert (candidate.refused_because is None) == (candidate is after.chosen)
     strongest_usd = ranking.saved_usd + ranking.chosen.usd
     assert after.saved_usd + after.chosen.usd == pytest.approx(strongest_usd)
+
+
+caches = st.dictionaries(st.sampled_from(NAMES), st.integers(1, 4000), max_size=3)
+
+
+def with_caches(pool: list[tuple[ModelCard, Prediction]]) -> list[tuple[ModelCard, Prediction]]:
+    """The same pool, whose priced models take a tenth for cached input."""
+    replace = msgspec.structs.replace
+    return [
+        (card, said)
+        if card.price is None
+        else (replace(card, price=replace(card.price, cached_input=card.price.input / 10)), said)
+        for card, said in pool
+    ]
+
+
+@given(demands(), offers(priced=True), caches)
+def test_to_know_of_prompt_caches_never_costs_more(
+    demand: Demand, pool: list[tuple[ModelCard, Prediction]], cached: dict[str, int]
+) -> None:
+    """At equal tolerance, by what the answers will really cost: what is in a cache is there either way."""
+    pool = with_caches(pool)
+    knowing = try_to_decide(msgspec.structs.replace(demand, cached=cached), pool)
+    blind = try_to_decide(demand, pool)
+    if knowing is None or blind is None or demand.constraints.max_usd is not None:
+        return  # max_usd may fit by the cache alone
+    usd = {candidate.name: candidate.usd for candidate in knowing.candidates}
+    assert usd[knowing.chosen.name] <= usd[blind.chosen.name]
+    able = [candidate for candidate in knowing.candidates if candidate.ruled_out_by is None]
+    assert knowing.chosen.p_good >= max(candidate.p_good for candidate in able) - demand.tolerance
+    assert ("stays with" in knowing.rule) == (knowing.chosen.name != blind.chosen.name)
+
+
+def test_a_conversation_stays_where_leaving_would_lose_more_than_it_saves() -> None:
+    """And the rule says what both are worth; the candidate how much of the prompt it has."""
+    price = Price(input=10, output=10, cached_input=1, source="test")
+    cards = [
+        ModelCard(name="first", price=price, window=100_000),
+        ModelCard(name="second", price=Price(input=8, output=8, source="test"), window=100_000),
+    ]
+    said = [Prediction("first", 0.8, "artefact", 100), Prediction("second", 0.8, "artefact", 100)]
+    assert decide(Demand(tokens=2000), cards, said).chosen.name == "second"
+    ranking = decide(Demand(tokens=2000, cached={"first": 1500}), cards, said)
+    assert ranking.chosen.name == "first"
+    assert ranking.chosen.cached_tokens == 1500
+    assert ranking.chosen.usd == pytest.approx((500 * 10 + 1500 * 1 + 100 * 10) / 1e6)
+    said_why = "its prompt cache saves 0.0135 USD, the switch to second would save 0.0042"
+    assert ranking.rule == f"balanced: stays with first: {said_why}"
+    better = [said[0], Prediction("second", 0.9, "artefact", 100)]
+    assert decide(Demand(tokens=2000, cached={"first": 1500}), cards, better).chosen.name == "second"
+    uncached = [msgspec.structs.replace(cards[0], price=cards[1].price), cards[1]]
+    assert decide(Demand(tokens=2000, cached={"first": 1500}), uncached, said).chosen.cached_tokens == 0
+
+
+def test_what_a_key_may_not_have_now_is_ruled_out_by_name() -> None:
+    """With the reason that its share gives."""
+    cards = [
+        ModelCard(name=name, price=Price(input=1, output=1, source="test")) for name in ("weak", "strong")
+    ]
+    said = [Prediction("weak", 0.5, "artefact", 100), Prediction("strong", 0.9, "artefact", 100)]
+    ranking = decide(Demand(tokens=10, withheld={"strong": "20 of 100 are used"}), cards, said)
+    assert ranking.order == ("weak",)
+    assert ranking.candidates[1].ruled_out_by == "key.strongest_share"
+    assert ranking.candidates[1].refused_because == "20 of 100 are used"

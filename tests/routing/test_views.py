@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from junctor.chat import Constraints, ModelCard, NoModelFits, Price
 from junctor.routing.policy import Demand, Ranking, decide
 from junctor.routing.predictor import Prediction
-from junctor.routing.views import SHORTEST, look_again, parts_of
+from junctor.routing.views import SHORTEST, Pool, look_again, parts_of
 
 CARDS = [
     ModelCard(name=name, price=Price(input=usd, output=usd, source="test"), window=100_000)
@@ -44,7 +44,8 @@ class Looks:
 
     def look(self, text: str) -> Ranking | None:
         predictions = HARD if "theorem" in text else EASY
-        return look_again(text, self.decide(predictions), predictions, self.judge, self.decide)
+        pool = Pool(self.judge, self.decide)
+        return look_again(text, self.decide(predictions), predictions, pool, self.demand.tolerance)
 
 
 def test_a_prefix_alone_does_not_call_for_the_dear_model() -> None:
@@ -94,14 +95,8 @@ def test_a_model_without_a_price_counts_as_the_dearest() -> None:
         return decide(Demand(tokens=100), cards, predictions)
 
     for whole, part, chosen in (((0.9, 0.5), (0.5, 0.5), "middle"), ((0.5, 0.9), (0.9, 0.5), None)):
-        found = look_again(
-            PREFIX + HONEST,
-            rank(judged(*whole)),
-            judged(*whole),
-            lambda _, p=part: judged(*p),
-            rank,
-            {"unknown"},
-        )
+        pool = Pool(lambda _, p=part: judged(*p), rank, {"unknown"})
+        found = look_again(PREFIX + HONEST, rank(judged(*whole)), judged(*whole), pool, 0.02)
         assert (found.chosen.name if found else None) == chosen
 
 
@@ -116,7 +111,20 @@ def test_each_part_leaves_out_more_of_the_beginning(text: str) -> None:
     assert [len(part) for part in parts] == sorted((len(part) for part in parts), reverse=True)
 
 
-@given(chances, chances, chances, st.sampled_from(("balanced", "cost", "quality", None)), st.floats(0, 1))
+def decide_usd(chance: list[float], ranking: Ranking, tolerance: float) -> float:
+    """What the choice by these chances costs, written plainly."""
+    usd = {candidate.name: candidate.usd for candidate in ranking.candidates}
+    pairs = list(zip(chance, (usd[card.name] for card in CARDS), strict=True))
+    return min(cost for p, cost in pairs if p >= max(chance) - tolerance)
+
+
+@given(
+    chances,
+    chances,
+    chances,
+    st.sampled_from(("balanced", "cost", "quality", None)),
+    st.just(0.0) | st.floats(0, 1),
+)
 def test_it_is_never_dearer_and_never_breaks_a_limit(
     whole: list[float], half: list[float], quarter: list[float], mode: object, floor: float
 ) -> None:
@@ -133,7 +141,13 @@ def test_it_is_never_dearer_and_never_breaks_a_limit(
         ranking = rank(predictions)
     except NoModelFits:
         return
-    found = look_again(text, ranking, predictions, lambda part: said(*by_length[len(part)], tokens=1), rank)
+    pool = Pool(lambda part: said(*by_length[len(part)], tokens=1), rank)
+    found = look_again(text, ranking, predictions, pool, demand.tolerance)
+    parts = (half, quarter) if floor == 0 else ()
+    wanted = [decide_usd(part, ranking, demand.tolerance) for part in parts]
+    if wanted and min(wanted) < ranking.chosen.usd:
+        assert found is not None
+        assert found.chosen.usd == min(wanted)
     if found is not None:
         assert found.chosen.name in ranking.order
         assert found.chosen.usd < ranking.chosen.usd

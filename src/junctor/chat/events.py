@@ -29,6 +29,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     "Where that comes from: `measured ability`, `declared ability`, `artefact`, `estimated ability`."
     usd: float
     "Estimated cost of the answer, USD."
+    cached_tokens: int = 0
+    "Tokens of the prompt that are likely in its prompt cache, from the conversation so far; `usd` knows."
     p_error: float | None = None
     "Standard error of `p_good` that comes from a measured ability; None where none was measured."
     first_token_ms: float | None = None

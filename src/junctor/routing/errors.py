@@ -1,6 +1,8 @@
 """What can go wrong in this room, beyond the errors of the hall.
 
 BadRequest
+|- RateLimited
+|  `- StrongestShareUsed 429   only the strongest model fits, and the key's share of it is used up
 |- UnknownDecision   404   no decision of that id is stored
 `- UnknownRequest    404   no answered request of that id, or it is another caller's
 
@@ -10,7 +12,14 @@ JunctorError
 
 from __future__ import annotations
 
-from junctor.chat import BadRequest, JunctorError
+from junctor.chat import BadRequest, JunctorError, RateLimited
+
+
+class StrongestShareUsed(RateLimited):
+    """Only the strongest model of the pool fits, and the key has had its share of that one for now."""
+
+    code = "strongest_share_used"
+    retryable = True
 
 
 class UnknownDecision(BadRequest):

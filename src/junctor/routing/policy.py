@@ -26,6 +26,8 @@ TOLERANCE: Mapping[Mode, float] = {"balanced": 0.02, "cost": 0.06, "quality": 0.
 "How far below the best a model may be, in p_good."
 
 
+STRONGEST_SHARE = "key.strongest_share"
+"The constraint that rules out what a key's share of the strongest model does not allow now."
 FLOOR = "floor"
 "Stands for the mode where the floor alone decides."
 
@@ -43,6 +45,10 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
     "None: what reaches the floor will do."
     floor: float | None = None
     "Quality floor in force, 0..1."
+    cached: Mapping[str, int] = {}
+    "Tokens of the prompt that are in a model's prompt cache, by its name."
+    withheld: Mapping[str, str] = {}
+    "Models that the caller's key may not have now: name -> why, in words."
 
     @property
     def tolerance(self) -> float:
@@ -78,12 +84,19 @@ class _Offer(msgspec.Struct, frozen=True):
     card: ModelCard
     candidate: Candidate
     output_tokens: float
+    fresh_usd: float
+    "As `Candidate.usd`, with nothing in a prompt cache."
 
     @property
     def cost_order(self) -> tuple[bool, float, float, str]:
         """Cheapest first; a model without a price last; then the better one; then by name."""
         candidate = self.candidate
         return self.card.price is None, candidate.usd, -candidate.p_good, candidate.name
+
+    @property
+    def fresh_cost_order(self) -> tuple[bool, float, float, str]:
+        """The same, as if nothing was in a prompt cache."""
+        return self.card.price is None, self.fresh_usd, -self.candidate.p_good, self.candidate.name
 
 
 def decide(demand: Demand, cards: Sequence[ModelCard], predictions: Sequence[Prediction]) -> Ranking:
@@ -175,7 +188,10 @@ def check_names(constraints: Constraints, known: Collection[str]) -> None:
 def _offer(demand: Demand, card: ModelCard, said: Prediction) -> _Offer:
     limits = [said.output_tokens, demand.max_tokens, card.max_output]
     output_tokens = min(limit for limit in limits if limit is not None)
-    usd = card.price.usd(demand.tokens, round(output_tokens)) if card.price else 0.0
+    usd = fresh_usd = card.price.usd(demand.tokens, round(output_tokens)) if card.price else 0.0
+    cached = min(demand.cached.get(card.name, 0), demand.tokens) if demand.cached else 0
+    if cached and card.price is not None:
+        usd = card.price.usd(demand.tokens, round(output_tokens), cached)
     total_ms = None
     if card.first_token_ms is not None and card.tokens_per_s:
         total_ms = card.first_token_ms + output_tokens / card.tokens_per_s * 1e3
@@ -185,10 +201,11 @@ def _offer(demand: Demand, card: ModelCard, said: Prediction) -> _Offer:
         p_source=said.source,
         p_error=said.p_error or None,
         usd=usd,
+        cached_tokens=cached if usd < fresh_usd else 0,
         first_token_ms=card.first_token_ms,
         total_ms=total_ms,
     )
-    return _Offer(card, candidate, output_tokens)
+    return _Offer(card, candidate, output_tokens, fresh_usd)
 
 
 _Verdict = tuple[str, str]
@@ -209,6 +226,8 @@ def _is_unwanted(demand: Demand, offer: _Offer) -> _Verdict | None:
         return "only", f"not among the models asked for ({', '.join(limits.only)})"
     if name in limits.never:
         return "never", "excluded by the request"
+    if name in demand.withheld:
+        return STRONGEST_SHARE, demand.withheld[name]
     return None
 
 
@@ -278,6 +297,8 @@ def _explain_winner(
             return "the only model of the pool"
         constraints = ", ".join(sorted(set(ruled_out_by)))
         return f"the only one left, at {chosen.p_good:.1%}; the others are ruled out by {constraints}"
+    if (stay := _explain_stay(ranked, demand.tolerance)) is not None:
+        return f"{mode}: {stay}"
     if demand.mode is None:
         return (
             f"floor: cheapest whose predicted quality, {chosen.p_good:.1%}, reaches {demand.floor or 0:.1%}"
@@ -290,6 +311,23 @@ def _explain_winner(
     return (
         f"{mode}: cheapest within {points:g} points of the best "
         f"({chosen.p_good:.1%}, {gap:.1f} below {best.name})"
+    )
+
+
+def _explain_stay(ranked: Sequence[_Offer], tolerance: float) -> str | None:
+    """Where a prompt cache has decided: what would be lost without it; None where it has not."""
+    chosen = ranked[0]
+    if not chosen.candidate.cached_tokens:
+        return None
+    best = max(offer.candidate.p_good for offer in ranked)
+    good_enough = [offer for offer in ranked if offer.candidate.p_good >= best - tolerance]
+    fresh = min(good_enough, key=lambda offer: offer.fresh_cost_order)
+    if fresh is chosen:
+        return None
+    cache, switch = chosen.fresh_usd - chosen.candidate.usd, chosen.fresh_usd - fresh.fresh_usd
+    return (
+        f"stays with {chosen.card.name}: its prompt cache saves {cache:.3g} USD, the switch to "
+        f"{fresh.card.name} would save {switch:.3g}"
     )
 
 

@@ -1,7 +1,7 @@
 """The router: a Model that answers by choosing a Model.
 
-parse_ask -> extract_features -> predict -> policy.decide -> pass over the set aside -> Routed
--> the chosen one, else the next
+parse_ask -> extract_features -> predict -> policy.decide -> views.look_again -> pass over the set aside
+-> Routed -> the chosen one, else the next
 
 Where there is a calibrated ladder, and the request's answers can be compared, a cascade climbs it instead.
 """
@@ -9,7 +9,8 @@ Where there is a calibrated ladder, and the request's answers can be compared, a
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 from msgspec.structs import replace
@@ -26,15 +27,19 @@ from junctor.chat import (
     Routed,
 )
 from junctor.pool.choice import Policy
+from junctor.pool.ration import Ration, Rations
 from junctor.pool.resilient import Resilience
 from junctor.routing.abilities import Abilities
 from junctor.routing.ask import Ask, parse_ask
 from junctor.routing.cascade import Cascade, Plan
 from junctor.routing.checkable import Case, objection_to
+from junctor.routing.conversations import SHORTEST_PROMPT, Conversations, Fingerprints, fingerprint
 from junctor.routing.features import NAMES, Features, extract_features
 from junctor.routing.ladder import Ladder, models_of
 from junctor.routing.policy import Demand, Ranking, decide, pass_over, put_first
-from junctor.routing.predictor import Predictor
+from junctor.routing.predictor import Prediction, Predictor
+from junctor.routing.rationed import Rationed, explain_wait, share_used
+from junctor.routing.views import DISAGREE, Pool, look_again
 
 NAME = "auto"
 "What callers send as `model`."
@@ -52,6 +57,11 @@ class _Sight(msgspec.Struct, frozen=True, gc=False):
     away: Mapping[str, str]
     "Who is set aside, and why."
     began: float
+    prints: Fingerprints | None = None
+    "Of its messages, where a prompt cache may hold them."
+    ration: Ration | None = None
+    "Its key's, of the strongest model."
+    views_disagree: bool = False
 
 
 class Router:
@@ -71,6 +81,9 @@ class Router:
         promise_holds: Callable[[], bool] = lambda: True,
         ladder: Ladder | None = None,
         keeps_answers: bool = True,
+        conversations: Conversations | None = None,
+        rations: Rations | None = None,
+        looks_again: bool = True,
     ) -> None:
         """`models`: those to choose from; `mode` and `floor`: for requests that name neither.
 
@@ -78,12 +91,22 @@ class Router:
         who is set aside, and asks; left out: one of its own, that asks each model once. `abilities`: as
         measured by a calibration. `promise_holds`: while it says no, the strongest model answers.
         `ladder`: for cascades; without `keeps_answers` their decisions do not quote what was answered.
+        `conversations`: who has read which prompt. `rations`: of keys that may have only so much of the
+        strongest model. `looks_again`: whether parts of a text are judged, too.
         """
-        self._resilience = resilience or Resilience(Policy(attempts=1))
-        self._watched = {name: self._resilience.watch(model) for name, model in models.items()}
         self._cards = [model.card for model in models.values()]
         self._predictor = predictor
         self._placed = predictor.place(self._cards, abilities)
+        self._strongest = self._find_strongest()
+        self._rations = rations or Rations()
+        self._resilience = resilience or Resilience(Policy(attempts=1))
+        self._watched = {
+            name: self._resilience.watch(Rationed(model, self._rations) if name == self._strongest else model)
+            for name, model in models.items()
+        }
+        self._conversations = conversations if conversations is not None and conversations.matters else None
+        self._unpriced = frozenset(card.name for card in self._cards if card.price is None)
+        self._looks_again = looks_again
         self._save_decision = save_decision
         self._new_id = new_id
         self._mode: Mode | None = mode
@@ -97,15 +120,24 @@ class Router:
     @property
     def strongest(self) -> ModelCard | None:
         """The model of the highest ability; None in an empty pool."""
+        return next((card for card in self._cards if card.name == self._strongest), None)
+
+    def _find_strongest(self) -> str | None:
         placed = sorted(zip(self._placed, self._cards, strict=True), key=lambda pair: pair[0].ability)
-        return placed[-1][1] if placed else None
+        return placed[-1][1].name if placed else None
 
     def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """Decide, say so, and pass on the answer of the chosen model, or of the next one that begins one.
 
-        Raises `NoModelFits` and `BadRequest` at once.
+        Raises `NoModelFits`, `BadRequest` and `StrongestShareUsed` at once.
         """
         seen = self._look(request)
+        if seen.prints is not None and self._conversations is not None:
+            self._conversations.expect(request.id, seen.prints.now)
+        events = self._ask(request, seen)
+        return events if seen.ration is None else seen.ration.count(events, request.id)
+
+    def _ask(self, request: ChatRequest, seen: _Sight) -> AsyncGenerator[Event, None]:
         ladder, ranking = self._ladder, seen.ranking
         if ladder is not None and seen.demand.mode is not None and self._promise_holds():
             objection = self._objection_to(ladder, request, seen)
@@ -135,6 +167,8 @@ class Router:
             )
         ask, limits = parse_ask(request), request.constraints
         features = extract_features(ask.text)
+        prints = self._fingerprints(request, ask)
+        ration = self._rations.of(request.caller)
         demand = Demand(
             tokens=ask.tokens,
             max_tokens=request.max_tokens,
@@ -142,13 +176,53 @@ class Router:
             constraints=limits,
             mode=self._mode_for(limits),
             floor=self._floor if limits.quality is None else limits.quality,
+            cached=self._conversations.recall(prints.before)
+            if prints and self._conversations is not None
+            else {},
+            withheld=self._withheld(ration),
         )
-        ranking = decide(demand, self._cards, self._predictor.predict(features, self._placed))
-        if not self._promise_holds() and (strongest := self.strongest) is not None:
-            ranking = put_first(ranking, strongest.name, "the promise is broken")
+        ranking, disagree = self._rank(demand, ask.text, features, ration)
+        if not self._promise_holds() and self._strongest is not None:
+            ranking = put_first(ranking, self._strongest, "the promise is broken")
         if away := self._resilience.set_aside():
             ranking = pass_over(ranking, away)
-        return _Sight(ask, features, demand, ranking, away, began)
+        return _Sight(ask, features, demand, ranking, away, began, prints, ration, disagree)
+
+    def _rank(
+        self, demand: Demand, text: str, features: Features, ration: Ration | None
+    ) -> tuple[Ranking, bool]:
+        """The ranking, and whether parts of the text have changed it."""
+        predictions = self._predict(features)
+        try:
+            whole = decide(demand, self._cards, predictions)
+        except NoModelFits:
+            if ration is None or self._strongest is None or not demand.withheld:
+                raise
+            decide(replace(demand, withheld={}), self._cards, predictions)
+            raise share_used(ration, self._strongest) from None
+        if not self._looks_again:
+            return whole, False
+        pool = Pool(self._predict_text, partial(decide, demand, self._cards), self._unpriced)
+        cheaper = look_again(text, whole, predictions, pool, demand.tolerance)
+        return cheaper or whole, cheaper is not None
+
+    def _predict(self, features: Features) -> Sequence[Prediction]:
+        return self._predictor.predict(features, self._placed)
+
+    def _predict_text(self, text: str) -> Sequence[Prediction]:
+        return self._predict(extract_features(text))
+
+    def _fingerprints(self, request: ChatRequest, ask: Ask) -> Fingerprints | None:
+        """None where nobody can have the prompt in a cache, or where that would save nothing."""
+        if self._conversations is None or ask.tokens < SHORTEST_PROMPT:
+            return None
+        return fingerprint(request, begun=ask.begun)
+
+    def _withheld(self, ration: Ration | None) -> Mapping[str, str]:
+        if ration is None or self._strongest is None:
+            return {}
+        wait = ration.wait(self._strongest)
+        return {} if wait is None else {self._strongest: explain_wait(ration, self._strongest, wait)}
 
     # Cascades.
 
@@ -191,6 +265,9 @@ class Router:
 
     def _record(self, request: ChatRequest, seen: _Sight, ranking: Ranking) -> Decision:
         demand, named = seen.demand, seen.features.named
+        features: dict[str, float] = dict(zip(_SHOWN, (float(demand.tokens), *named), strict=True))
+        if seen.views_disagree:
+            features[DISAGREE] = 1.0
         return Decision(
             id=self._new_id(),
             request_id=request.id,
@@ -199,7 +276,7 @@ class Router:
             rule=ranking.rule,
             mode=demand.mode_name,
             floor=demand.floor,
-            features=dict(zip(_SHOWN, (float(demand.tokens), *named), strict=True)),
+            features=features,
             path="prompt",
             took_us=(time.perf_counter() - seen.began) * 1e6,
             saved_usd=ranking.saved_usd,

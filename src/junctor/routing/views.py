@@ -12,7 +12,7 @@ it. That is measured beside what it is worth.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -38,31 +38,37 @@ def parts_of(text: str) -> Iterator[tuple[str, str]]:
         yield "last quarter", text[-(len(text) // 4) :]
 
 
+class Pool(msgspec.Struct, frozen=True):
+    """Those who may be chosen, as `look_again` asks them."""
+
+    judge: Judge
+    decide: Decide
+    unpriced: Collection[str] = ()
+    "Models whose price is not known: they count as the dearest."
+
+
 def look_again(
-    text: str,
-    whole: Ranking,
-    predictions: Sequence[Prediction],
-    judge: Judge,
-    decide: Decide,
-    unpriced: Collection[str] = (),
+    text: str, whole: Ranking, predictions: Sequence[Prediction], pool: Pool, tolerance: float
 ) -> Ranking | None:
     """The cheapest verdict of the text's parts where it is cheaper than that of the whole; None: it is not.
 
-    `whole`: the verdict of the whole text, by `predictions`; `unpriced`: models whose price is not known,
-    which count as the dearest. A part is judged only where it can matter: while something cheaper fits. Who
-    fits is for the whole text to say, and so are lengths of answers and costs: a quality floor is a limit,
-    not a verdict.
+    `whole`: the verdict of the whole text, by `predictions`; `tolerance`: as `Demand.tolerance`. A part is
+    judged only where it can matter: while something cheaper fits. Who fits is for the whole text to say, and
+    so are lengths of answers and costs: a quality floor is a limit, not a verdict.
     """
-
-    def cost_of(name: str, usd: float) -> tuple[bool, float]:
-        return name in unpriced, usd
-
-    fitting = {it.name: cost_of(it.name, it.usd) for it in whole.candidates if it.ruled_out_by is None}
+    fitting = {
+        it.name: (it.name in pool.unpriced, it.usd) for it in whole.candidates if it.ruled_out_by is None
+    }
     cheapest, held, found = min(fitting.values()), fitting[whole.chosen.name], None
-    low = {it.name for it in whole.candidates if it.ruled_out_by == "quality"}
-    for name, part in parts_of(text) if held > cheapest else ():
+    if held == cheapest:
+        return None
+    for name, part in parts_of(text):
+        said = pool.judge(part)
+        if _least_that_will_do(said, fitting, tolerance) >= held:
+            continue
+        low = {it.name for it in whole.candidates if it.ruled_out_by == "quality"}
         try:
-            ranking = decide(_of_part(judge(part), predictions, low))
+            ranking = pool.decide(_of_part(said, predictions, low))
         except NoModelFits:
             continue
         chosen = ranking.chosen.name
@@ -71,6 +77,15 @@ def look_again(
         if held == cheapest:
             break
     return found
+
+
+def _least_that_will_do(
+    said: Sequence[Prediction], fitting: Mapping[str, tuple[bool, float]], tolerance: float
+) -> tuple[bool, float]:
+    """The cost of what would be chosen by these predictions."""
+    chances = [(it.p_good, fitting[it.name]) for it in said if it.name in fitting]
+    best = max(chances)[0]
+    return min([cost for p_good, cost in chances if p_good >= best - tolerance])
 
 
 def _of_part(
