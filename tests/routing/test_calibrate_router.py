@@ -25,17 +25,17 @@ MODELS = {
 PROMPTS = 180
 
 
-def write_set(folder: Path, name: str, seed: int, benchmarks: int) -> None:
+def write_set(folder: Path, name: str, seed: int, ease: float) -> None:
     """Harder prompts say so; each model answers all. Answers stand beside the first benchmark's prompts."""
     rng = np.random.default_rng(seed)
     rows, outcomes, lines = [], [], []
     for at in range(PROMPTS):
         hard = bool(rng.random() < 0.5)
         text = f"{'Prove the difficult theorem' if hard else 'Say hello to item'} {at} of {seed}."
-        benchmark = f"{name}/part{at % benchmarks}"
+        benchmark = f"{name}/part{at % 2}"
         said = {}
         for model, (ability, usd) in MODELS.items():
-            right = bool(rng.random() < 1 / (1 + np.exp(-(ability + (-1.5 if hard else 1.5)))))
+            right = bool(rng.random() < 1 / (1 + np.exp(-(ability + ease + (-1.5 if hard else 1.5)))))
             said[model] = {"a": 0 if right else int(rng.integers(1, 9)), "c": int(right)}
             outcomes.append(
                 {
@@ -65,8 +65,8 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("data")
-    write_set(made, "toy", 1, 2)
-    write_set(made, "other", 2, 2)
+    write_set(made, "toy", 1, -1.0)
+    write_set(made, "other", 2, 0.5)
     return made
 
 
@@ -103,6 +103,12 @@ def test_a_calibration_beats_what_knows_nothing_and_more_prompts_help(rows: list
     assert of(rows, "junctor, shift", "log_loss", 80) < of(rows, "mean of K", "log_loss", 80) - 0.05
     assert of(rows, "constant", "ranked_pct", 80) == 50
     assert of(rows, "junctor", "ranked_pct", 80) > 80
+
+
+def test_what_a_new_set_is_harder_is_learnt_as_a_shift(rows: list[dict[str, object]]) -> None:
+    """`toy` is harder than its words say; without the shift its models are taken for weaker all the same."""
+    plain, shifted = (of(rows, name, "error_pp", 80, "unseen") for name in ("junctor", "junctor, shift"))
+    assert shifted < 0.7 * plain
 
 
 def test_intervals_stand_around_their_figures_and_cover(rows: list[dict[str, object]]) -> None:
