@@ -268,6 +268,13 @@ async def test_if_all_that_were_asked_fail_the_others_are_asked_in_order() -> No
     climb = Climb(*pool(cheap_a=down, cheap_b=down, strong=down), scripted("other", {"text": "42"}))
     answer = await collect(climb.cascade.answer(request_of()))
     assert (answer.model, answer.text) == ("cheap-c", "42")
+    climb = Climb(*pool(cheap_a=down, cheap_b=down, cheap_c=down, strong=down), scripted("other"))
+    answer = await collect(climb.cascade.answer(request_of()))
+    assert (answer.model, climb.decision.chosen) == ("other", "other"), (
+        "who answered, not who was tried first"
+    )
+    assert climb.decision.escalation is not None
+    assert climb.decision.escalation.degraded
     climb = Climb(*pool(cheap_a=down, cheap_b=down, cheap_c=down, strong=down))
     with pytest.raises(UpstreamBroken):
         await climb.events()

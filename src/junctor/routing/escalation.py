@@ -93,7 +93,8 @@ class Record:
         self._verbatim = verbatim
         self._rungs = list[Sequence[Heard]]()
         self._counts = list[tuple[Standing, float | None]]()
-        self._settled: dict[str, str | bool] | None = None
+        self._settled: tuple[str, bool] | None = None
+        "Why, and whether degraded."
         usd = {candidate.name: candidate.usd for candidate in decision.candidates}
         self._estimate = usd.get(ladder.strongest, 0.0)
         self.decision = _begin(decision, ladder, mode, sum(usd.get(name, 0.0) for name in models_of(ladder)))
@@ -157,7 +158,7 @@ class Record:
             saved_usd=self._saved(chosen, usd),
             escalation=escalation,
         )
-        self._settled = {"chosen": chosen, "because": because, "degraded": degraded}
+        self._settled = because, degraded
 
     def settle_live(self, because: str) -> None:
         """The strongest model's answer is taken, as it comes."""
@@ -170,8 +171,8 @@ class Record:
         if self._settled is None:
             self.settle(self._ladder.strongest, "nobody answered, or the caller left before")
         elif live is not None:
-            settled = self._settled
-            self.settle(str(settled["chosen"]), str(settled["because"]), degraded=bool(settled["degraded"]))
+            because, degraded = self._settled
+            self.settle(live.model, because, degraded=degraded)
         return self.decision
 
     def _take(self, at: int, because: str) -> str:
