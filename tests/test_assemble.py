@@ -182,6 +182,7 @@ KEY = '[[keys]]\nname = "ann"\nsha256 = "' + "ab" * 32 + '"\n'
         ("requests_per_minute = 0", "`requests_per_minute` must lie between"),
         ("tokens_per_minute = -1", "`tokens_per_minute` must lie between"),
         ("usd_per_day = 0", "`usd_per_day` must be more than 0"),
+        ("strongest_share = 2", "`strongest_share` must lie between 0 and 1"),
         ("usd_per_month = inf", "`usd_per_month` must be more than 0"),
         ("usd_per_month = nan", "`usd_per_month` must be more than 0"),
         ('expires = "soon"', "must be a day such as"),
@@ -197,7 +198,7 @@ async def test_a_limit_of_a_key_that_makes_no_sense_is_named(tmp_path: Path, lin
 def test_a_key_of_the_file_has_the_limits_that_it_says() -> None:
     text = KEY + (
         'admin = true\nmodels = ["a"]\nrequests_per_minute = 1\ntokens_per_minute = 2\n'
-        'usd_per_day = 0.5\nusd_per_month = 3\nexpires = "2027-01-31"\n'
+        'usd_per_day = 0.5\nusd_per_month = 3\nstrongest_share = 0.2\nexpires = "2027-01-31"\n'
     )
     key = caller_key(settings(text).keys[0])
     assert key == CallerKey(
@@ -209,6 +210,7 @@ def test_a_key_of_the_file_has_the_limits_that_it_says() -> None:
         tokens_per_minute=2,
         usd_nano_per_day=500_000_000,
         usd_nano_per_month=3_000_000_000,
+        strongest_share=0.2,
         expires_at=datetime(2027, 2, 1, tzinfo=UTC),
     )
     assert caller_key(settings(KEY).keys[0]) == CallerKey(name="ann", sha256="ab" * 32)

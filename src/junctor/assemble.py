@@ -140,6 +140,7 @@ def caller_key(key: KeySettings) -> CallerKey:
         tokens_per_minute=key.tokens_per_minute,
         usd_nano_per_day=parse_budget(key.usd_per_day),
         usd_nano_per_month=parse_budget(key.usd_per_month),
+        strongest_share=key.strongest_share,
         expires_at=None if key.expires is None else parse_expiry(key.expires),
     )
 

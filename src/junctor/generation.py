@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -47,10 +48,11 @@ from junctor.gateway.vigil import Vigil
 from junctor.lasting import Lasting
 from junctor.pool.ledger import Ledger
 from junctor.pool.ledger_store import LedgerStore
-from junctor.pool.metered import Metered
+from junctor.pool.metered import Metered, Spent
 from junctor.pool.resilient import Resilience
 from junctor.routing import api as routing_api
 from junctor.routing.calibration_store import NOT_CALIBRATED, Calibrated
+from junctor.routing.conversations import Conversations
 from junctor.routing.feedback import FeedbackBox, Giver
 from junctor.routing.judge import PROMPT
 from junctor.routing.measure_store import Feedback, MeasureStore
@@ -102,12 +104,14 @@ def build(
 ) -> Generation:
     """A generation, beside the one before it; nothing of it runs yet."""
     builder = Builder(settings, lasting.environment, lasting.transport, before.engines if before else {})
-    metered = {it.card.name: Metered(builder.build(it), lasting.ledger.report) for it in members}
+    conversations = _conversations_of(settings, members)
+    report = partial(_report, conversations, lasting.ledger)
+    metered = {it.card.name: Metered(builder.build(it), report) for it in members}
     resilience = _resilience(settings, members, before)
     decisions = DecisionStore(lasting.database)
     embedding = {it.card.name for it in members if it.settings.kind == "embeddings"}
     chats = {name: model for name, model in metered.items() if name not in embedding}
-    router = _router_of(settings, chats, lasting, resilience, decisions, calibrated)
+    router = _router_of(settings, chats, lasting, resilience, decisions, calibrated, conversations)
     pool: dict[str, Model] = {**with_fallbacks(members, metered, resilience), router.card.name: router}
     if settings.routing.shadow is not None:
         plan = _plan_of(settings.routing.shadow, router, resilience)
@@ -152,6 +156,17 @@ def build(
     )
 
 
+def _conversations_of(settings: Settings, members: Sequence[Member]) -> Conversations:
+    cards = [it.card for it in members]
+    size, seconds = settings.routing.prompt_cache_size, settings.routing.prompt_cache_s
+    return Conversations(cards, capacity=size, seconds=seconds)
+
+
+def _report(conversations: Conversations, ledger: Ledger, request_id: str, spent: Spent) -> None:
+    conversations.note(request_id, spent)
+    ledger.report(request_id, spent)
+
+
 def _resilience(settings: Settings, members: Sequence[Member], before: Generation | None) -> Resilience:
     """What is known of models that did not change is kept."""
     policy = policy_of(settings)
@@ -169,6 +184,7 @@ def _router_of(
     resilience: Resilience,
     decisions: DecisionStore,
     calibrated: Calibrated,
+    conversations: Conversations,
 ) -> Router:
     cards = [model.card for model in models.values()]
     return Router(
@@ -183,6 +199,9 @@ def _router_of(
         abilities=calibrated.abilities,
         ladder=calibrated.ladder_for(cards) if settings.routing.cascade == "auto" else None,
         keeps_answers=settings.routing.keep_answers,
+        conversations=conversations,
+        rations=lasting.limits.rations,
+        looks_again=settings.routing.second_look,
     )
 
 

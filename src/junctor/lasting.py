@@ -16,9 +16,11 @@ from junctor.gateway.key_store import KeyStore
 from junctor.gateway.limits import Limits
 from junctor.gateway.metrics import Metrics
 from junctor.pool.ledger import Ledger
+from junctor.pool.ration import Rations
 from junctor.pool.transport import Transport
 from junctor.routing.measuring import Measuring
 from junctor.routing.predictor import Predictor, parse_artefact
+from junctor.routing.store import DecisionStore
 from junctor.settings import Environment, Settings
 from junctor.store.database import Database
 
@@ -64,7 +66,7 @@ def lasting_of(
         ledger=ledger,
         idempotency=Idempotency(ReplyStore(database)),
         keys=KeyRing(KeyStore(database), pepper_of(environment)),
-        limits=Limits(KeyStore(database).load_spendings),
+        limits=Limits(KeyStore(database).load_spendings, rations=Rations(DecisionStore(database).load_past)),
         transport=Transport(),
         predictor=Predictor(parse_artefact(ARTEFACT.read_bytes())),
         measuring=measuring,

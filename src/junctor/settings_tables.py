@@ -61,6 +61,8 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     "What it may spend in a day (UTC), USD."
     usd_per_month: float | None = None
     "What it may spend in a calendar month (UTC), USD."
+    strongest_share: float | None = None
+    "Of its last 100 answers by `auto`, those of the strongest model at most, 0..1; left out: all."
     expires: str | None = None
     "A day such as 2027-01-31, until its end, or a time such as 2027-01-31T12:00:00Z; left out: never."
 
@@ -144,6 +146,14 @@ class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     keep_answers: bool = True
     """Whether the decision of a cascade keeps what was compared, such as a number or a letter, at most 80
     characters of each answer. Without it, equal answers are only numbered."""
+    second_look: bool = True
+    """Whether parts of a prompt are judged, too, where the whole of it calls for a dearer model, so that words
+    put before it cannot choose the model: where they disagree, the cheaper verdict holds."""
+    prompt_cache_s: float = 300.0
+    """How long upstreams keep a prompt in their cache, seconds: so long a conversation stays with its model
+    where leaving would lose more than it saves. 0: it never does."""
+    prompt_cache_size: int = 10_000
+    "Conversations of which that is remembered; a hash of each, nothing of its text."
     shadow: ShadowSettings | None = None
     "`[routing.shadow]`."
     on_drift: Literal["strongest", "warn"] = "strongest"

@@ -113,6 +113,9 @@ def test_a_budget_is_whole_nano_dollars(usd: float) -> None:
         (Grant(usd_nano_per_month=parse_budget(float("inf"))), "usd_per_month"),
         (Grant(usd_nano_per_month=parse_budget(float("nan"))), "usd_per_month"),
         (Grant(usd_nano_per_day=parse_budget(1e308)), "usd_per_day"),  # finite, its nano-dollars are not
+        (Grant(strongest_share=-0.1), "strongest_share"),
+        (Grant(strongest_share=1.1), "strongest_share"),
+        (Grant(strongest_share=float("nan")), "strongest_share"),
         (Grant(models=("",)), "models"),
         (Grant(models=("a\n",)), "models"),
     ],
@@ -135,6 +138,7 @@ def test_whatever_is_limited_is_looked_at() -> None:
         Grant(tokens_per_minute=1),
         Grant(usd_nano_per_day=1),
         Grant(usd_nano_per_month=1),
+        Grant(strongest_share=0.0),
     ):
         caller = make_caller("id", "ann", grant)
         assert caller.is_held
@@ -148,6 +152,7 @@ FULL = Grant(
     tokens_per_minute=10,
     usd_nano_per_day=10,
     usd_nano_per_month=10,
+    strongest_share=0.2,
     expires_at=LATER,
 )
 MORE = {
@@ -157,6 +162,7 @@ MORE = {
     "tokens_per_minute": (Grant(tokens_per_minute=11), Grant(tokens_per_minute=10)),
     "usd_per_day": (Grant(usd_nano_per_day=11), Grant(usd_nano_per_day=10)),
     "usd_per_month": (Grant(usd_nano_per_month=11), Grant(usd_nano_per_month=10)),
+    "strongest_share": (Grant(strongest_share=0.3), Grant(strongest_share=0.2)),
     "expires": (Grant(expires_at=datetime(2028, 1, 1, tzinfo=UTC)), Grant(expires_at=LATER)),
 }
 

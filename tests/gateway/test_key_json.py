@@ -50,6 +50,7 @@ def test_a_new_key_may_have_every_limit() -> None:
             tokens_per_minute=1000,
             usd_per_day=0.5,
             usd_per_month=10,
+            strongest_share=0.2,
             expires="2027-01-31",
             admin=True,
         )
@@ -62,6 +63,7 @@ def test_a_new_key_may_have_every_limit() -> None:
         tokens_per_minute=1000,
         usd_nano_per_day=500_000_000,
         usd_nano_per_month=10_000_000_000,
+        strongest_share=0.2,
         expires_at=datetime(2027, 2, 1, tzinfo=UTC),
     )
     assert parse_new_key(body(name="ann")) == ("ann", Grant())
@@ -107,7 +109,15 @@ def test_what_is_no_object_is_refused(raw: bytes) -> None:
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=5))
 def test_no_value_of_a_field_is_our_fault(value: Any) -> None:
-    for field in ("name", "models", "requests_per_minute", "usd_per_month", "expires", "admin"):
+    for field in (
+        "name",
+        "models",
+        "requests_per_minute",
+        "usd_per_month",
+        "strongest_share",
+        "expires",
+        "admin",
+    ):
         with suppress(BadRequest):
             parse_new_key(body(**{"name": "ann", field: value}))
 
@@ -135,6 +145,7 @@ def test_a_key_is_shown_without_anything_of_it() -> None:
         "tokens_per_minute": None,
         "usd_per_day": 1.5,
         "usd_per_month": None,
+        "strongest_share": None,
         "expires_at": None,
         "created_at": "2026-11-21T12:00:00Z",
         "revoked_at": None,

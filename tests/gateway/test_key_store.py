@@ -31,6 +31,7 @@ FULL = Key(
     tokens_per_minute=2,
     usd_nano_per_day=3,
     usd_nano_per_month=4,
+    strongest_share=0.25,
 )
 BARE = Key(id="xyz789", name="bob", digest=b"\x02" * 32, created_at=NOW + timedelta(seconds=1))
 

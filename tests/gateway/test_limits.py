@@ -15,6 +15,7 @@ from junctor.gateway.keys import NANO, Grant, make_caller
 from junctor.gateway.limits import LATELY_S, MOST_WAITING, Account, Lease, Limits, Recent, Spendings
 from junctor.gateway.menu import Estimate
 from junctor.pool.ledger import Receipt
+from junctor.pool.ration import Past, Rations
 from junctor.store.failure import StoreFailed
 
 pytestmark = pytest.mark.anyio
@@ -530,3 +531,36 @@ def test_no_order_of_events_overspends_or_leaks(seed: int) -> None:
     """Spending stays within the budget, but for what answers cost more than was reserved for them; whoever
     waits is served, refused or gone in the end; then nothing is reserved. A failing seed replays itself."""
     asyncio.run(Player(seed).play(60))
+
+
+async def nothing_spent(key_id: str, now: datetime) -> Spendings:
+    return NOTHING_SPENT
+
+
+async def test_a_share_of_the_strongest_model_is_known_before_the_router_is_asked() -> None:
+    """And is lifted with the limit, also where the key has no other."""
+    rations = Rations()
+    limits = Limits(nothing_spent, rations=rations)
+    for free in (Grant(), Grant(requests_per_minute=100)):
+        held = limits.account_of(make_caller("k1", "ann", Grant(strongest_share=0.2)))
+        assert held is not None
+        await held.reserve(estimate())
+        ration = rations.of("k1")
+        assert ration is not None
+        assert ration.share == 0.2
+        limits.account_of(make_caller("k1", "ann", free))
+        assert rations.of("k1") is None
+
+
+async def test_what_cannot_be_read_gives_nothing_of_a_share() -> None:
+    """As with budgets: nothing is given blindly, and no rate is used up."""
+
+    async def fail(key_id: str, since: float, newest: int) -> list[Past]:
+        raise StoreFailed("the disk is full")
+
+    limits = Limits(nothing_spent, rations=Rations(fail))
+    account = limits.account_of(make_caller("k1", "ann", Grant(strongest_share=0.2, requests_per_minute=1)))
+    assert account is not None
+    for _ in range(2):
+        with pytest.raises(StoreFailed):
+            await account.reserve(estimate())

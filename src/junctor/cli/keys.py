@@ -40,6 +40,10 @@ RequestsOption = Annotated[int | None, typer.Option(help="Requests a minute, at 
 TokensOption = Annotated[int | None, typer.Option(help="Tokens a minute, read and written, at most.")]
 DayOption = Annotated[float | None, typer.Option(help="USD it may spend in a day (UTC).")]
 MonthOption = Annotated[float | None, typer.Option(help="USD it may spend in a calendar month (UTC).")]
+ShareOption = Annotated[
+    float | None,
+    typer.Option(help="Share of its answers by `auto` that the strongest model may give, such as 0.2."),
+]
 ExpiresOption = Annotated[
     str | None, typer.Option(help="A day such as 2027-01-31, until its end (UTC), or a time.")
 ]
@@ -49,7 +53,7 @@ UnlimitedOption = Annotated[
     typer.Option(
         "--unlimited",
         help="Take a limit away: models, requests-per-minute, tokens-per-minute, usd-per-day, usd-per-month, "
-        "expires or admin. Say it again for another.",
+        "strongest-share, expires or admin. Say it again for another.",
     ),
 ]
 _FIELDS = {
@@ -58,6 +62,7 @@ _FIELDS = {
     "tokens-per-minute": "tokens_per_minute",
     "usd-per-day": "usd_nano_per_day",
     "usd-per-month": "usd_nano_per_month",
+    "strongest-share": "strongest_share",
     "expires": "expires_at",
     "admin": "is_admin",
 }
@@ -80,6 +85,7 @@ def create(
     tokens_per_minute: TokensOption = None,
     usd_per_day: DayOption = None,
     usd_per_month: MonthOption = None,
+    strongest_share: ShareOption = None,
     expires: ExpiresOption = None,
     admin: AdminOption = False,
     config: ConfigOption = None,
@@ -93,6 +99,7 @@ def create(
             tokens_per_minute=tokens_per_minute,
             usd_nano_per_day=parse_budget(usd_per_day),
             usd_nano_per_month=parse_budget(usd_per_month),
+            strongest_share=strongest_share,
             expires_at=None if expires is None else parse_expiry(expires),
         )
         made = _with_registry(config, lambda registry: registry.create(ANYBODY, name, grant))
@@ -107,6 +114,7 @@ def change(
     tokens_per_minute: TokensOption = None,
     usd_per_day: DayOption = None,
     usd_per_month: MonthOption = None,
+    strongest_share: ShareOption = None,
     expires: ExpiresOption = None,
     admin: AdminOption = False,
     unlimited: UnlimitedOption = None,
@@ -121,6 +129,7 @@ def change(
             "tokens_per_minute": tokens_per_minute,
             "usd_nano_per_day": parse_budget(usd_per_day),
             "usd_nano_per_month": parse_budget(usd_per_month),
+            "strongest_share": strongest_share,
             "expires_at": None if expires is None else parse_expiry(expires),
         }
         changes = {field: value for field, value in asked.items() if value is not None}
@@ -241,6 +250,8 @@ def _limits(document: KeyDocument) -> str:
         (document.tokens_per_minute, "tok/min"),
     )
     said = [f"{limit:.12g} {words}" for limit, words in limits if limit is not None]
+    if document.strongest_share is not None:
+        said.append(f"{document.strongest_share:.0%} strongest")
     said += document.models
     if document.expires_at is not None:
         said.append(f"until {document.expires_at:%Y-%m-%d %H:%M}")

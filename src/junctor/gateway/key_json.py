@@ -16,6 +16,7 @@ from junctor.wire.json_body import Fields, parse_outer, read_field
 
 _T = TypeVar("_T")
 _WHOLE = "a whole number, at least 1"
+_SHARE = "a share, such as 0.2"
 _USD = "an amount of USD, such as 5 or 0.5"
 
 
@@ -33,6 +34,8 @@ class KeyDocument(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_minute: int | None
     usd_per_day: float | None
     usd_per_month: float | None
+    strongest_share: float | None
+    "Of the answers by `auto`, those of the strongest model at most, 0..1."
     expires_at: datetime | None
     created_at: datetime | None
     "None for a key of junctor.toml."
@@ -97,6 +100,7 @@ def _show_grant(grant: Grant, use: Use) -> dict[str, Any]:
         "tokens_per_minute": grant.tokens_per_minute,
         "usd_per_day": render_budget(grant.usd_nano_per_day),
         "usd_per_month": render_budget(grant.usd_nano_per_month),
+        "strongest_share": grant.strongest_share,
         "expires_at": grant.expires_at,
         "usd_today": render_budget(use.usd_nano_today),
         "usd_this_month": render_budget(use.usd_nano_this_month),
@@ -172,6 +176,7 @@ _READERS: Mapping[str, _Reader] = {
     "tokens_per_minute": _reader("tokens_per_minute", "tokens_per_minute", int, _WHOLE),
     "usd_per_day": _budget_reader("usd_per_day", "usd_nano_per_day"),
     "usd_per_month": _budget_reader("usd_per_month", "usd_nano_per_month"),
+    "strongest_share": _reader("strongest_share", "strongest_share", float, _SHARE),
     "expires": _read_expiry,
     "admin": _read_admin,
 }

@@ -21,17 +21,18 @@ _ALL = "SELECT * FROM keys ORDER BY created_at, id"
 _ADD = """
 INSERT INTO keys (
     id, name, digest, old_digest, old_digest_until, created_at, expires_at, revoked_at, is_admin, models,
-    requests_per_minute, tokens_per_minute, usd_nano_per_day, usd_nano_per_month
+    requests_per_minute, tokens_per_minute, usd_nano_per_day, usd_nano_per_month, strongest_share
 ) VALUES (
     :id, :name, :digest, NULL, NULL, :created_at, :expires_at, NULL, :is_admin, :models,
-    :requests_per_minute, :tokens_per_minute, :usd_nano_per_day, :usd_nano_per_month
+    :requests_per_minute, :tokens_per_minute, :usd_nano_per_day, :usd_nano_per_month, :strongest_share
 )
 """
 _CHANGE = """
 UPDATE keys SET
     name = :name, expires_at = :expires_at, is_admin = :is_admin, models = :models,
     requests_per_minute = :requests_per_minute, tokens_per_minute = :tokens_per_minute,
-    usd_nano_per_day = :usd_nano_per_day, usd_nano_per_month = :usd_nano_per_month
+    usd_nano_per_day = :usd_nano_per_day, usd_nano_per_month = :usd_nano_per_month,
+    strongest_share = :strongest_share
 WHERE id = :id
 """
 _ROTATE = """
@@ -144,6 +145,7 @@ def parse_key(row: Row) -> Key:
         tokens_per_minute=row["tokens_per_minute"],
         usd_nano_per_day=row["usd_nano_per_day"],
         usd_nano_per_month=row["usd_nano_per_month"],
+        strongest_share=row["strongest_share"],
     )
 
 
@@ -158,6 +160,7 @@ def _render_grant(key_id: str, name: str, grant: Grant) -> dict[str, Any]:
         "tokens_per_minute": grant.tokens_per_minute,
         "usd_nano_per_day": grant.usd_nano_per_day,
         "usd_nano_per_month": grant.usd_nano_per_month,
+        "strongest_share": grant.strongest_share,
     }
 
 

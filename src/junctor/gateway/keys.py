@@ -52,6 +52,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     usd_nano_per_month: int | None = None
     "Budget of a calendar month (UTC), 1e-9 USD."
     expires_at: datetime | None = None
+    strongest_share: float | None = None
+    "Of the answers that the router gives it, those of the pool's strongest model at most, 0..1."
 
     @property
     def has_budget(self) -> bool:
@@ -71,7 +73,7 @@ class Caller(Grant, frozen=True, kw_only=True):
     "`config:<name>` for a key of junctor.toml; empty on an open server."
     name: str = ""
     is_held: bool = False
-    "Whether anything of the grant has to be looked at for a request: models, rates or budgets."
+    "Whether anything of the grant has to be looked at for a request: models, rates, budgets or a share."
 
 
 NOBODY = Caller()
@@ -102,7 +104,8 @@ class Key(Grant, frozen=True, kw_only=True):
 def make_caller(key_id: str, name: str, grant: Grant) -> Caller:
     """The caller that a key stands for."""
     fields = {field: getattr(grant, field) for field in Grant.__struct_fields__}
-    is_held = bool(grant.models) or grant.has_budget or grant.has_rates
+    has_share = grant.strongest_share is not None
+    is_held = bool(grant.models) or grant.has_budget or grant.has_rates or has_share
     return Caller(key_id=key_id, name=name, is_held=is_held, **fields)
 
 
@@ -195,6 +198,8 @@ def find_mistakes(grant: Grant, name: str) -> dict[str, str]:
     for field, nano in (("usd_per_day", grant.usd_nano_per_day), ("usd_per_month", grant.usd_nano_per_month)):
         if nano is not None and not 0 < nano <= 1_000_000 * NANO:
             mistakes[field] = "must be more than 0, and at most 1000000 USD"
+    if grant.strongest_share is not None and not 0 <= grant.strongest_share <= 1:
+        mistakes["strongest_share"] = "must lie between 0 and 1"
     if any(not model or not model.isprintable() for model in grant.models):
         mistakes["models"] = "must be names of models"
     return mistakes
@@ -205,8 +210,8 @@ def find_excess(grant: Grant, creator: Grant) -> str | None:
     if creator.models and not (grant.models and set(grant.models) <= set(creator.models)):
         return "models"
     for field, name in _LIMITS.items():
-        mine: int | datetime | None = getattr(creator, field)
-        theirs: int | datetime | None = getattr(grant, field)
+        mine: float | datetime | None = getattr(creator, field)
+        theirs: float | datetime | None = getattr(grant, field)
         if mine is not None and (theirs is None or theirs > mine):  # pyright: ignore[reportOperatorIssue]
             return name
     return "admin" if grant.is_admin and not creator.is_admin else None
@@ -217,5 +222,6 @@ _LIMITS = {
     "tokens_per_minute": "tokens_per_minute",
     "usd_nano_per_day": "usd_per_day",
     "usd_nano_per_month": "usd_per_month",
+    "strongest_share": "strongest_share",
     "expires_at": "expires",
 }

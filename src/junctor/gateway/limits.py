@@ -27,6 +27,7 @@ from junctor.gateway.menu import Estimate
 from junctor.gateway.rate import Bucket, render_duration
 from junctor.pool.ledger import Receipt
 from junctor.pool.ledger_store import parse_usd
+from junctor.pool.ration import Rations
 
 LATELY_S = 600.0
 "A cost counts as of lately for this long, and for at most twice as long."
@@ -56,8 +57,10 @@ class Limits:
         load: LoadSpendings,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        rations: Rations | None = None,
     ) -> None:
-        """`clock`: seconds, never backwards; `now`: wall-clock time, UTC."""
+        """`clock`: seconds, never backwards; `now`: wall-clock time, UTC; `rations`: for routers."""
+        self.rations = rations or Rations()
         self._load = load
         self._clock = clock
         self._now = now
@@ -66,11 +69,12 @@ class Limits:
     def account_of(self, caller: Caller) -> Account | None:
         """The account of a caller, from now on with the limits that this caller has."""
         if not caller.is_held:
+            self.rations.lift(caller.key_id)
             return None
         account = self._accounts.get(caller.key_id)
         if account is None:
             account = self._accounts[caller.key_id] = Account(
-                lambda now: self._load(caller.key_id, now), self._clock, self._now
+                lambda now: self._load(caller.key_id, now), self._clock, self._now, self.rations
             )
         if account.caller is not caller:
             account.change(caller)
@@ -118,8 +122,10 @@ class Account:
         load: Callable[[datetime], Awaitable[Spendings]],
         clock: Callable[[], float],
         now: Callable[[], datetime],
+        rations: Rations,
     ) -> None:
         self.caller = NOBODY
+        self._rations = rations
         self._load_spendings = load
         self._clock = clock
         self._now = now
@@ -138,6 +144,8 @@ class Account:
         self.caller = caller
         self._requests = _bucket(self._requests, caller.requests_per_minute)
         self._tokens = _bucket(self._tokens, caller.tokens_per_minute)
+        if caller.strongest_share is None:
+            self._rations.lift(caller.key_id)
         self._advance()
 
     @property
@@ -151,6 +159,8 @@ class Account:
         Raises `RateLimited` and `BudgetExhausted`; waits, first come, first served, while other requests hold
         what it needs. Raises `StoreFailed` when what was spent cannot be read: nothing is spent blindly.
         """
+        if (share := self.caller.strongest_share) is not None:
+            await self._rations.open(self.caller.key_id, share)
         self._take_rates(estimate.tokens)
         if not self.caller.has_budget:
             return Lease(self, estimate, None)

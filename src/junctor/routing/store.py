@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
 from junctor.chat import Decision
+from junctor.pool.ration import Past
 from junctor.store.database import Database
 
 _INSERT = """
@@ -17,6 +19,33 @@ VALUES (:id, :request_id, :created_at, :chosen, :mode, :document)
 _FIND = """
 SELECT document FROM decisions WHERE id = :id OR request_id = :id ORDER BY created_at DESC, id DESC LIMIT 1
 """
+
+_NEWEST = """
+SELECT ledger.created_at, ledger.model, decisions.document FROM ledger
+JOIN decisions ON decisions.id = ledger.decision_id
+WHERE ledger.key_id = :key_id AND ledger.created_at >= :since AND ledger.attempts > 0
+    AND ledger.model IS NOT NULL
+ORDER BY ledger.created_at DESC LIMIT :newest
+"""
+
+
+class _Draft(msgspec.Struct):
+    model: str
+    failed: str | None = None
+
+
+class _Step(msgspec.Struct):
+    drafts: tuple[_Draft, ...] = ()
+
+
+class _Escalation(msgspec.Struct):
+    steps: tuple[_Step, ...] = ()
+
+
+class _Asked(msgspec.Struct):
+    """Of a stored decision: who answered, though another's answer may have been taken."""
+
+    escalation: _Escalation | None = None
 
 
 class DecisionStore:
@@ -41,7 +70,26 @@ class DecisionStore:
             with_next=True,
         )
 
+    async def load_past(self, key_id: str, since: float, newest: int) -> list[Past]:
+        """The newest routed answers of a key since a time (seconds of Unix time), the newest last.
+
+        Raises `StoreFailed`.
+        """
+        began = datetime.fromtimestamp(since, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        rows = await self._database.read(_NEWEST, {"key_id": key_id, "since": began, "newest": newest})
+        return [
+            Past(datetime.fromisoformat(row["created_at"]).timestamp(), _models_of(row))
+            for row in reversed(rows)
+        ]
+
     async def find(self, id: str) -> Decision | None:  # noqa: A002 - of a decision or of a request
         """The decision of that id, or the last one of the request of that id; None when there is none."""
         rows = await self._database.read(_FIND, {"id": id})
         return msgspec.json.decode(rows[0]["document"], type=Decision) if rows else None
+
+
+def _models_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+    escalation = msgspec.json.decode(row["document"], type=_Asked).escalation
+    steps = escalation.steps if escalation else ()
+    drafted = [draft.model for step in steps for draft in step.drafts if draft.failed is None]
+    return (*dict.fromkeys([row["model"], *drafted]),)

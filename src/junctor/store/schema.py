@@ -17,7 +17,7 @@ from pathlib import Path
 
 from junctor.store.failure import StoreFailed, is_locked
 
-HEAD = "0003"
+HEAD = "0004"
 "The newest migration: what `schema.sql` pictures. Revisions are numbered, so that newer and older compare."
 
 _SCHEMA = Path(__file__).with_name("schema.sql")

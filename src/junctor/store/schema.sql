@@ -66,6 +66,7 @@ CREATE TABLE keys (
     tokens_per_minute BIGINT,
     usd_nano_per_day BIGINT,
     usd_nano_per_month BIGINT,
+    strongest_share DOUBLE,
     CONSTRAINT keys_pkey PRIMARY KEY (id)
 );
 

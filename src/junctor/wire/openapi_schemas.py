@@ -250,6 +250,9 @@ _KEY_FIELDS: dict[str, Schema] = {
     "tokens_per_minute": _RATE,
     "usd_per_day": say(_BUDGET, "UTC."),
     "usd_per_month": say(_BUDGET, "UTC."),
+    "strongest_share": say(
+        or_null({"type": "number", "minimum": 0, "maximum": 1}), "Of the answers by `auto`."
+    ),
     "expires": say(or_null({"type": "string", "format": "date"}), "Until the day's end, UTC; or a time."),
     "admin": or_null(_FLAG),
 }
