@@ -218,7 +218,7 @@ def test_tool_calls_that_are_equal_are_made_once(server: Running) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_during_drafts_stops_them_all(server: Running, stream: bool) -> None:
-    """One model hangs for a minute; the row is there long before. (Measured: 0 to 3 ms after the client left.)"""
+    """One model hangs for a minute; the row is there long before (measured: after 0 to 3 ms)."""
     body = json.dumps(
         {"model": "auto", "stream": stream, "messages": [{"role": "user", "content": "linger: 17 * 23 = ?"}]}
     ).encode()
