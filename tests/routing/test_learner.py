@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,9 @@ async def test_a_file_in_the_working_directory_is_not_taken_for_numpy(
 async def test_a_learner_that_fails_says_why() -> None:
     with pytest.raises(CannotCalibrate, match="the learner ended with status 1"):
         await learn(EMPTY)
+
+
+def test_neither_the_server_nor_the_command_loads_numpy() -> None:
+    """It is an extra: only the learner's own process has it."""
+    code = "import sys, junctor.app, junctor.cli.calibrate; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
