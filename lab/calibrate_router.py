@@ -15,6 +15,7 @@ namesakes and its questions was. About 20 s for each third and training.
 - `mean of K`: its mean score on the K prompts, no model. `kNN`: its score on the most alike of them.
 - `junctor`: abilities as `junctor calibrate` fits them, predictions as the router makes them with these.
 - `shift`: with what the fit believes these prompts to be harder than predicted, which the router leaves out.
+- `no shift fitted`: without such a belief; abilities and errors are then levels on prompts of this sort.
 - `2 known`: two models that the artefact does know answer the K prompts, too.
 
 Intervals: bootstrap over models, of means over draws. Of two models with a true difference of more than two

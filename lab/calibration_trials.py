@@ -16,6 +16,7 @@ import numpy as np
 
 from junctor.chat import ModelCard, Price
 from junctor.lasting import ARTEFACT
+from junctor.routing import ability_fit
 from junctor.routing.abilities import Abilities, Ability, identity_of
 from junctor.routing.ability_fit import Fitted, fit_abilities, read_answered
 from junctor.routing.ask import TEXT_CHARS, sample_text
@@ -43,6 +44,7 @@ METHODS = (
     "kNN",
     "junctor",
     "junctor, shift",
+    "junctor, no shift fitted",
     "junctor, 2 known",
     "junctor, 2 known, shift",
 )
@@ -236,6 +238,8 @@ class Trial:
         }
         if not len(known):
             found["price alone"] = self._bounded(ease, np.array(priors), np.array(errors))
+            level = fit_without_shifts(study)
+            found[f"{name}, no shift fitted"] = self._bounded(ease, level.abilities, level.errors)
         return found
 
     def _bounded(
@@ -310,6 +314,18 @@ class Trial:
         spread = Z * means.std(ddof=1)
         p = np.full((models, count), means.mean())
         return p, p[:, 0] - spread, p[:, 0] + spread
+
+
+def fit_without_shifts(study: Study) -> Fitted:
+    """Abilities that take up all of what these questions are harder than predicted: levels on this sort."""
+    before = ability_fit.SHIFT_ERROR, ability_fit.KIND_ERROR
+    ability_fit.SHIFT_ERROR = ability_fit.KIND_ERROR = 1e-3
+    try:
+        return fit_abilities(
+            read_answered(study), [it.prior for it in study.models], [it.prior_error for it in study.models]
+        )
+    finally:
+        ability_fit.SHIFT_ERROR, ability_fit.KIND_ERROR = before
 
 
 def _mean_of(scores: np.ndarray, rest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

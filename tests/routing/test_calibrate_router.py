@@ -92,8 +92,8 @@ def test_every_method_is_tried_with_every_model_as_a_stranger(rows: list[dict[st
     kinds = {(row["training"], row["prompts"]) for row in rows}
     assert kinds == {(training, count) for training in ("seen", "unseen") for count in (10, 80)}
     assert {row["models"] for row in rows} == {len(MODELS)}
-    assert len({row["method"] for row in rows}) == 8
-    assert len(rows) == 8 * 4
+    assert len({row["method"] for row in rows}) == 9
+    assert len(rows) == 9 * 4
 
 
 def test_a_calibration_beats_what_knows_nothing_and_more_prompts_help(rows: list[dict[str, object]]) -> None:
@@ -109,6 +109,7 @@ def test_what_a_new_set_is_harder_is_learnt_as_a_shift(rows: list[dict[str, obje
     """`toy` is harder than its words say; without the shift its models are taken for weaker all the same."""
     plain, shifted = (of(rows, name, "error_pp", 80, "unseen") for name in ("junctor", "junctor, shift"))
     assert shifted < 0.7 * plain
+    assert of(rows, "junctor, no shift fitted", "covered_pct", 80, "unseen") > 80
 
 
 def test_intervals_stand_around_their_figures_and_cover(rows: list[dict[str, object]]) -> None:
