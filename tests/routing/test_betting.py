@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from junctor.routing.betting import Bet, bound_above, bound_below
@@ -104,6 +104,7 @@ def test_nothing_seen_bounds_nothing() -> None:
     assert bound_above([], 0.025) == 1.0
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), max_size=60), st.floats(0.001, 0.4))
 def test_bounds_are_in_order_and_hold_the_mean_of_what_was_seen(seen: list[float], alpha: float) -> None:
     low, high = bound_below(seen, alpha), bound_above(seen, alpha)
@@ -112,6 +113,7 @@ def test_bounds_are_in_order_and_hold_the_mean_of_what_was_seen(seen: list[float
         assert low <= sum(seen) / len(seen) <= high
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), max_size=200), st.floats(-1, 1), st.booleans())
 def test_a_bet_never_goes_into_debt(seen: list[float], claim: float, upwards: bool) -> None:
     """Whatever comes: no logarithm of nothing."""

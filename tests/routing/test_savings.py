@@ -121,7 +121,7 @@ requests = st.builds(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(requests, max_size=15))
 def test_any_requests_give_figures_that_agree(sample: list[Paid]) -> None:
     total = total_of(sample)

@@ -92,3 +92,10 @@ def test_a_reply_that_is_too_long_is_forgotten_at_once() -> None:
 
 def test_frames_that_nobody_can_read_are_none() -> None:
     assert read(Started("m"), Raw(b"{nonsense"), Finished("stop"), relay="openai_chat", stream=True) is None
+
+
+def test_what_is_forgotten_takes_no_memory() -> None:
+    transcript = Transcript(ChatRequest(model="auto", messages=msgspec.Raw(b"[]")), 1000)
+    for _ in range(100):
+        transcript.see(Text("4" * 600))
+    assert transcript._said == []
