@@ -20,13 +20,14 @@ from junctor.lasting import ARTEFACT
 from junctor.pool.transport import Transport
 from junctor.routing.adopt import IN_FORCE, adopt, with_in_force
 from junctor.routing.answer_log import AnswerLog, Said, digest_of
-from junctor.routing.calibration_store import CalibrationStore
+from junctor.routing.calibration_store import Calibrated, CalibrationStore
 from junctor.routing.errors import CannotCalibrate
-from junctor.routing.grading import estimate_usd, grade, make_study, place_strongest
+from junctor.routing.grading import Graded, estimate_usd, grade, make_study, place_strongest
 from junctor.routing.learner import check_learner, learn
 from junctor.routing.predictor import Predictor, parse_artefact
 from junctor.routing.prompt_file import parse_prompts
 from junctor.routing.questions import Question, make_questions
+from junctor.routing.study import Study
 from junctor.routing.survey import Survey, Terms
 from junctor.settings import Environment, Settings
 from junctor.settings_check import suggestion
@@ -120,8 +121,8 @@ RELOAD = "A server that runs takes it over when it reloads: SIGHUP, or POST /api
 async def _calibrate(wish: Wish, settings: Settings, environment: Environment) -> None:
     await check_learner()
     given = None if wish.prompts is None else _read_prompts(wish.prompts)
-    members = _choose(await choose_members(settings, environment), wish)
-    cards = [member.card for member in members]
+    pool = await choose_members(settings, environment)
+    members = _choose(pool, wish)
     predictor = Predictor(parse_artefact(ARTEFACT.read_bytes()))
     folder = environment.data_dir / "calibration"
     async with Database(database_path(settings, environment)) as database:
@@ -133,8 +134,15 @@ async def _calibrate(wish: Wish, settings: Settings, environment: Environment) -
             dropped, is_complete = await _ask_all(
                 wish, settings, environment, members, questions, log, predictor
             )
-            cards = [card for card in cards if card.name not in dropped]
-            await _learn_and_tell(wish, settings, cards, questions, log, predictor, store)
+            cards = [member.card for member in members if member.card.name not in dropped]
+            study, graded, current = await _make_study(
+                wish, settings, cards, questions, log, predictor, store
+            )
+            learnt = await learn(study)
+            adopted = await adopt(store, study, learnt, current, [member.card for member in pool])
+            print_report(graded, study, learnt, adopted, cards)
+            if IN_FORCE & {adopted.ladder, adopted.abilities}:
+                console.print(RELOAD, soft_wrap=True)
             if is_complete:
                 log.remove()
 
@@ -221,7 +229,7 @@ async def _pool(
         await transport.close()
 
 
-async def _learn_and_tell(
+async def _make_study(
     wish: Wish,
     settings: Settings,
     cards: Sequence[ModelCard],
@@ -229,7 +237,8 @@ async def _learn_and_tell(
     log: AnswerLog,
     predictor: Predictor,
     store: CalibrationStore,
-) -> None:
+) -> tuple[Study, Graded, Calibrated]:
+    """What is learnt from, how it was graded, and what is in force."""
     named = [card for card in cards if card.name == wish.strongest]
     if not log.said or not cards or (wish.strongest and not named):
         raise CannotCalibrate("there is nothing to learn from: no answers, or none of the strongest model")
@@ -249,9 +258,4 @@ async def _learn_and_tell(
         confidence=wish.confidence,
         strongest=strongest,
     )
-    study = with_in_force(study, current, cards)
-    learnt = await learn(study)
-    adopted = await adopt(store, study, learnt)
-    print_report(graded, study, learnt, adopted, cards)
-    if IN_FORCE & {adopted.ladder, adopted.abilities}:
-        console.print(RELOAD, soft_wrap=True)
+    return with_in_force(study, current, cards), graded, current

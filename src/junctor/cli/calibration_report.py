@@ -25,7 +25,7 @@ _VERDICTS: dict[Verdict, str] = {
     "better": "in force from now on: better than the one before",
     "broken": "in force from now on: the one before does not hold its promise any more",
     "kept": "kept, not in force: the one before is as good, or better",
-    "untested": "kept, not in force: too few prompts to compare it with the one before",
+    "untested": "kept, not in force: too few prompts, or models, to compare it with the one before",
     "nothing": "",
 }
 

@@ -8,12 +8,13 @@ from typing import Literal
 import msgspec
 
 from junctor.chat import ModelCard
+from junctor.routing.abilities import Abilities
 from junctor.routing.calibration_store import Calibrated, CalibrationStore
 from junctor.routing.study import Comparison, Learnt, Study
 
 Verdict = Literal["first", "better", "broken", "kept", "untested", "nothing"]
 """Why a new one is in force (`first`: none that fits the pool was; `better` than the old one; the old one is
-`broken`), or is not (`kept`: the old one is as good; `untested`: too few prompts to compare; `nothing` was
+`broken`), or is not (`kept`: the old one is as good; `untested`: they could not be compared; `nothing` was
 learnt)."""
 IN_FORCE: frozenset[Verdict] = frozenset({"first", "better", "broken"})
 
@@ -30,25 +31,46 @@ class Adopted(msgspec.Struct, frozen=True, kw_only=True):
 def with_in_force(study: Study, current: Calibrated, cards: Sequence[ModelCard]) -> Study:
     """The study with what is in force, as far as it fits the models."""
     return msgspec.structs.replace(
-        study, ladder=current.ladder_for(cards), abilities=current.abilities_for(cards)
+        study,
+        ladder=None if current.misfits(cards) else current.ladder,
+        abilities=current.abilities_for(cards),
     )
 
 
-async def adopt(store: CalibrationStore, study: Study, learnt: Learnt) -> Adopted:
-    """Save what was learnt, and what from; put in force what is to be."""
+async def adopt(
+    store: CalibrationStore, study: Study, learnt: Learnt, current: Calibrated, pool: Sequence[ModelCard]
+) -> Adopted:
+    """Save what was learnt, and what from; put in force what is to be.
+
+    `current` is in force, and `pool` are all models, those that were not asked included: a ladder that fits
+    them is not replaced by one of some of them, and abilities of the others stay as they were measured.
+    """
     outcomes = msgspec.structs.replace(study, ladder=None, abilities=None)
     await store.save_outcomes(msgspec.json.encode(outcomes))
     identities = {it.model: it.identity for it in study.models}
     ladder, ladder_id = "nothing", None
     if learnt.ladder is not None:
-        ladder = judge(has_old=study.ladder is not None, comparison=learnt.ladder_comparison)
+        has_old = current.ladder is not None and not current.misfits(pool)
+        ladder = judge(has_old=has_old, comparison=learnt.ladder_comparison)
         ladder_id = await store.save_ladder(learnt.ladder, identities, use=ladder in IN_FORCE)
     abilities = judge(has_old=study.abilities is not None, comparison=learnt.abilities_comparison)
     return Adopted(
         ladder=ladder,
         ladder_id=ladder_id,
         abilities=abilities,
-        abilities_id=await store.save_abilities(learnt.abilities, use=abilities in IN_FORCE),
+        abilities_id=await store.save_abilities(
+            _with_others(learnt.abilities, current.abilities), use=abilities in IN_FORCE
+        ),
+    )
+
+
+def _with_others(new: Abilities, old: Abilities | None) -> Abilities:
+    """The new abilities, and the old ones of models that were not asked."""
+    if old is None or old.artefact != new.artefact:
+        return new
+    asked = {each.model for each in new.models}
+    return msgspec.structs.replace(
+        new, models=(*new.models, *(each for each in old.models if each.model not in asked))
     )
 
 

@@ -66,13 +66,15 @@ class Calibrated(msgspec.Struct, frozen=True, kw_only=True):
     "Of the ladder's models."
     abilities: Abilities | None = None
 
-    def ladder_for(self, cards: Sequence[ModelCard]) -> Ladder | None:
-        """The ladder, when every model on it still stands in the pool and is what it was."""
-        if self.ladder is None:
-            return None
+    def misfits(self, cards: Sequence[ModelCard]) -> list[str]:
+        """The ladder's models that are not in the pool, or are not what they were."""
         there = {card.name: identity_of(card) for card in cards}
-        gone = [name for name in models_of(self.ladder) if there.get(name) != self.identities.get(name, "")]
-        if gone:
+        models = models_of(self.ladder) if self.ladder else ()
+        return [name for name in models if there.get(name) != self.identities.get(name, "")]
+
+    def ladder_for(self, cards: Sequence[ModelCard]) -> Ladder | None:
+        """The ladder, when every model on it stands in the pool and is what it was; else the log says."""
+        if gone := self.misfits(cards):
             log.warning(
                 "the ladder in force is not used: %s changed or left the pool; run `junctor calibrate` again",
                 ", ".join(gone),
