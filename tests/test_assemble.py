@@ -17,6 +17,7 @@ from junctor.assemble import (
     find_mistakes,
     menu_of,
     pepper_of,
+    terms_of,
 )
 from junctor.chat import ChatRequest, ModelCard
 from junctor.gateway.admit import CallerKey, NoRing
@@ -254,3 +255,34 @@ def test_the_pepper_lies_in_the_data_directory_or_in_the_environment(tmp_path: P
     assert pepper_of(environment(tmp_path, JUNCTOR_PEPPER=given)).make() == given.encode()
     assert not (tmp_path / "pepper").exists()
     assert (tmp_path / "pepper").write_bytes(pepper_of(environment(tmp_path)).make()) == 32
+
+
+async def test_the_report_on_savings_knows_the_prices_of_all_that_chat(tmp_path: Path) -> None:
+    config = settings(
+        """
+[[models]]
+name = "priced"
+provider = "scripted"
+price = { input = 1, output = 2 }
+script = [{ text = "Hi." }]
+[[models]]
+name = "unpriced"
+provider = "scripted"
+script = [{ text = "Hi." }]
+[[models]]
+name = "vectors"
+provider = "scripted"
+kind = "embeddings"
+price = { input = 1, output = 0 }
+[routing]
+mode = "cost"
+on_drift = "warn"
+[routing.shadow]
+judge = "priced"
+"""
+    )
+    terms = terms_of(config, await choose_members(config, environment(tmp_path)))
+    assert list(terms.prices) == ["priced"]
+    assert (terms.mode, terms.falls_back, terms.share, terms.judge) == ("cost", False, 0.02, "priced")
+    plain = terms_of(Settings(), [])
+    assert (plain.falls_back, plain.share, plain.judge) == (True, 0.0, None)

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from junctor.chat import BadRequest, Candidate, Constraints, Mode, ModelCard, NoModelFits, Price, Skill
-from junctor.routing.policy import TOLERANCE, Demand, Ranking, decide, pass_over
+from junctor.routing.policy import TOLERANCE, Demand, Ranking, decide, pass_over, put_first
 from junctor.routing.predictor import Prediction
 
 SKILLS: tuple[Skill, ...] = ("tools", "vision", "json", "audio")
@@ -426,3 +426,25 @@ def test_what_a_key_may_not_have_now_is_ruled_out_by_name() -> None:
     assert ranking.order == ("weak",)
     assert ranking.candidates[1].ruled_out_by == "key.strongest_share"
     assert ranking.candidates[1].refused_because == "20 of 100 are used"
+
+
+@given(offers(priced=True), demands(), st.sampled_from(NAMES))
+def test_a_model_is_put_first_where_it_may_answer_and_the_order_of_the_others_stays(
+    pool: list[tuple[ModelCard, Prediction]], demand: Demand, name: str
+) -> None:
+    cards, said = zip(*pool, strict=True)
+    try:
+        ranking = decide(demand, cards, said)
+    except (NoModelFits, BadRequest):
+        assume(False)
+        return
+    changed = put_first(ranking, name, "so it is")
+    if name not in ranking.order or name == ranking.chosen.name:
+        assert changed == ranking
+        return
+    assert changed.order == (name, *(each for each in ranking.order if each != name))
+    assert (changed.chosen.name, changed.chosen.refused_because) == (name, None)
+    assert "so it is" in changed.rule
+    assert "so it is" in (changed.candidates[1].refused_because or "")
+    saved = changed.saved_usd + changed.chosen.usd
+    assert saved == pytest.approx(ranking.saved_usd + ranking.chosen.usd, abs=1e-9)

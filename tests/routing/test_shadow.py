@@ -132,7 +132,9 @@ async def test_the_strongest_is_not_shown_what_it_may_not_see_or_cannot_answer(w
     assert bench.queue.dropped == {"not_allowed": 1}
 
 
-@pytest.mark.parametrize("why", ["max_usd", "max_first_token_ms", "max_total_ms", "quality"])
+@pytest.mark.parametrize(
+    "why", ["max_usd", "max_first_token_ms", "max_total_ms", "quality", "key.strongest_share"]
+)
 def test_limits_on_the_callers_own_answer_do_not_hold_for_a_shadow(why: str) -> None:
     assert may_answer(decide("small", ruled_out={"large": why}), "large")
 

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from junctor.chat import Answer, ChatRequest, Decision, Event, Model, ModelCard
+from junctor.routing.policy import STRONGEST_SHARE
 from junctor.routing.transcript import Transcript
 
 log = logging.getLogger(__name__)
@@ -34,9 +35,7 @@ MOST_PROMPT_BYTES = 256 * 1024
 STOP_S = 1.0
 "How long a stop waits for those that are being examined, at most."
 
-_ABOUT_THE_ANSWER = frozenset(
-    {"max_usd", "max_first_token_ms", "max_total_ms", "quality", "key.strongest_share"}
-)
+_ABOUT_THE_ANSWER = frozenset({"max_usd", "max_first_token_ms", "max_total_ms", "quality", STRONGEST_SHARE})
 "Limits that a shadow need not keep: nobody waits for it, and the caller does not pay."
 
 _NOT_TO_SEE = frozenset({"only", "never"})
