@@ -8,6 +8,8 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
+share: sa.Double[float] = sa.Double()
+
 
 def upgrade() -> None:
     """Apply."""
@@ -28,7 +30,7 @@ def upgrade() -> None:
         sa.Column("request_id", sa.Text(), nullable=False),
         sa.Column("key_id", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
-        sa.Column("score", sa.Double(), nullable=False),
+        sa.Column("score", share, nullable=False),
         sa.PrimaryKeyConstraint("id", name="feedback_pkey"),
     )
     op.create_index("feedback_by_request", "feedback", ["request_id"])
@@ -41,7 +43,7 @@ def upgrade() -> None:
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("strongest", sa.Text(), nullable=False),
         sa.Column("verdict", sa.Text(), nullable=False),
-        sa.Column("difference", sa.Double()),
+        sa.Column("difference", share),
         sa.Column("judge", sa.Text(), nullable=False),
         sa.Column("usd_nano", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("request_id", name="shadows_pkey"),
