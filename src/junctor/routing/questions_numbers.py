@@ -87,7 +87,7 @@ def ask_algebra(rng: Random, level: int) -> Asked:
     c = rng.randint(1, a - 1) if a > 2 else 1
     if level == 2:
         right = (a - c) * x + b
-        return f"For which x is {a}x {_signed(b)} = {c}x {_signed(right)}?", str(x)
+        return f"For which x is {a}x {_signed(b)} = {_times_x(c)} {_signed(right)}?", str(x)
     y = rng.randint(-9, 15)
     if level == 3:
         d = rng.choice([other for other in range(2, 9) if other != a])
@@ -95,7 +95,8 @@ def ask_algebra(rng: Random, level: int) -> Asked:
         return f"The numbers x and y satisfy {system}. What is x + 2y?", str(x + 2 * y)
     if level == 4:
         big, small = max(x, y), min(x, y)
-        equation = f"x^2 {_signed(-(big + small))}x {_signed(big * small)} = 0"
+        middle = f"{'-' if big + small > 0 else '+'} {_times_x(abs(big + small))}"
+        equation = f"x^2 {middle} {_signed(big * small)} = 0"
         asked = rng.choice(("larger", "smaller"))
         return (
             f"What is the {asked} solution of {equation}? (If there is only one, give that.)",
@@ -105,6 +106,10 @@ def ask_algebra(rng: Random, level: int) -> Asked:
     sums = f"x + y + z = {x + y + z}, x - y + 2z = {x - y + 2 * z} and {a}x + y - z = {a * x + y - z}"
     # One solution: the determinant is 3a + 1.
     return f"Given {sums}, find the product xyz.", str(x * y * z)
+
+
+def _times_x(number: int) -> str:
+    return "x" if number == 1 else f"{number}x"
 
 
 def _signed(number: int) -> str:
