@@ -26,6 +26,7 @@ from junctor.pool.responses_upstream import OpenAIResponsesUpstream
 from junctor.pool.scripted import ScriptedModel
 from junctor.pool.transport import Transport
 from junctor.pool.upstream import AnthropicUpstream, OpenAIUpstream
+from junctor.routing.calibration_store import NOT_CALIBRATED
 from junctor.settings import HedgingSettings, Settings, parse_settings
 from junctor.settings_check import SettingsError
 from running import environment
@@ -281,8 +282,8 @@ on_drift = "warn"
 judge = "priced"
 """
     )
-    terms = terms_of(config, await choose_members(config, environment(tmp_path)))
+    terms = terms_of(config, await choose_members(config, environment(tmp_path)), NOT_CALIBRATED)
     assert list(terms.prices) == ["priced"]
     assert (terms.mode, terms.falls_back, terms.share, terms.judge) == ("cost", False, 0.02, "priced")
-    plain = terms_of(Settings(), [])
+    plain = terms_of(Settings(), [], NOT_CALIBRATED)
     assert (plain.falls_back, plain.share, plain.judge) == (True, 0.0, None)

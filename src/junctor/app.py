@@ -139,6 +139,7 @@ class Junctor:
             await engine.start()
         new.memory.start()
         await self.lasting.measuring.refresh(
+            new.ladder,
             new.settings.routing.mode,
             new.strongest,
             falls_back=new.settings.routing.on_drift == "strongest",

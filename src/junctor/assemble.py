@@ -33,6 +33,8 @@ from junctor.pool.responses_upstream import OpenAIResponsesUpstream
 from junctor.pool.scripted import Script, ScriptedModel, parse_script
 from junctor.pool.transport import Target, Timeouts, Transport
 from junctor.pool.upstream import AnthropicUpstream, OpenAIUpstream
+from junctor.routing.calibration_store import Calibrated
+from junctor.routing.ladder import Ladder
 from junctor.routing.savings_store import Terms
 from junctor.serving.card import card_of
 from junctor.serving.engine import LlamaEngine
@@ -357,13 +359,21 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
-def terms_of(settings: Settings, members: Sequence[Member]) -> Terms:
+def ladder_in_force(settings: Settings, members: Sequence[Member], calibrated: Calibrated) -> Ladder | None:
+    """The ladder that `auto` climbs; None where it climbs none."""
+    if settings.routing.cascade != "auto":
+        return None
+    return calibrated.ladder_for([it.card for it in members if it.settings.kind == "chat"])
+
+
+def terms_of(settings: Settings, members: Sequence[Member], calibrated: Calibrated) -> Terms:
     """What the report on savings needs to know of the settings."""
     shadow = settings.routing.shadow
     chats = [member.card for member in members if member.settings.kind == "chat"]
     return Terms(
         prices={card.name: card.price for card in chats if card.price is not None},
         mode=settings.routing.mode,
+        ladder=ladder_in_force(settings, members, calibrated),
         falls_back=settings.routing.on_drift == "strongest",
         share=shadow.share if shadow else 0.0,
         judge=shadow.judge if shadow else None,

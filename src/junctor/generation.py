@@ -55,10 +55,11 @@ from junctor.routing.calibration_store import NOT_CALIBRATED, Calibrated
 from junctor.routing.conversations import Conversations
 from junctor.routing.feedback import FeedbackBox, Giver
 from junctor.routing.judge import PROMPT
+from junctor.routing.ladder import Ladder
 from junctor.routing.measure_store import Feedback, MeasureStore
 from junctor.routing.measuring import Plan
 from junctor.routing.router import Router
-from junctor.routing.savings_store import Savings, SavingsStore
+from junctor.routing.savings_store import Savings, SavingsStore, Terms
 from junctor.routing.store import DecisionStore
 from junctor.serving.engine import LlamaEngine
 from junctor.settings import ServerSettings, Settings, ShadowSettings
@@ -86,6 +87,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     "What the two answer."
     doorkeeper: Doorkeeper
     strongest: ModelCard | None
+    ladder: Ladder | None
+    "What `auto` climbs."
     resilience: Resilience
     memory: ResponseMemory
     engines: Mapping[str, LlamaEngine]
@@ -111,11 +114,10 @@ def build(
     decisions = DecisionStore(lasting.database)
     embedding = {it.card.name for it in members if it.settings.kind == "embeddings"}
     chats = {name: model for name, model in metered.items() if name not in embedding}
+    terms = terms_of(settings, members, calibrated)
     router = _router_of(settings, chats, lasting, resilience, decisions, calibrated, conversations)
-    pool: dict[str, Model] = {**with_fallbacks(members, metered, resilience), router.card.name: router}
-    if settings.routing.shadow is not None:
-        plan = _plan_of(settings.routing.shadow, router, resilience)
-        pool[router.card.name] = lasting.measuring.shadow(router, metered, plan)
+    auto = _sampled(settings.routing.shadow, router, metered, lasting, resilience, terms.ladder)
+    pool: dict[str, Model] = {**with_fallbacks(members, metered, resilience), router.card.name: auto}
     doorkeeper = doorkeeper_of(settings, lasting.keys)
     menu = menu_of(members, router.card, settings.hedging, router.climbs)
     responses = ResponseStore(lasting.database, timedelta(days=settings.store.keep_responses_days))
@@ -137,7 +139,7 @@ def build(
         ),
         *reload_api.routes(operations.reload),
         *_decision_routes(decisions, lasting.ledger),
-        *_measuring_routes(settings, members, lasting, decisions),
+        *_measuring_routes(terms, lasting, decisions),
     ]
     described, most = (Feedback, Savings), settings.server.max_body_bytes
     routes += openapi_api.routes(routes, doorkeeper, max_body_bytes=most, structs=described)
@@ -149,6 +151,7 @@ def build(
         served=(*openapi_api.served(routes),),
         doorkeeper=doorkeeper,
         strongest=router.strongest,
+        ladder=terms.ladder,
         resilience=resilience,
         memory=memory,
         engines=builder.engines,
@@ -240,26 +243,34 @@ def _count_route(server: ServerSettings, pool: dict[str, Model], menu: Menu, bui
     return Route(COUNT_PATH, counting, methods=["POST"])
 
 
-def _plan_of(shadow: ShadowSettings, router: Router, resilience: Resilience) -> Plan:
-    return Plan(
+def _sampled(
+    shadow: ShadowSettings | None,
+    router: Router,
+    models: Mapping[str, Model],
+    lasting: Lasting,
+    resilience: Resilience,
+    ladder: Ladder | None,
+) -> Model:
+    """The router; where shadows are configured, with a share of its replies compared."""
+    strongest = ladder.strongest if ladder else router.strongest.name if router.strongest else None
+    if shadow is None or strongest is None:
+        return router
+    plan = Plan(
         share=shadow.share,
         max_usd_per_day=shadow.max_usd_per_day,
         judge=shadow.judge,
         judge_prompt=PROMPT.read_text(encoding="utf-8"),
-        strongest=lambda: router.strongest,
+        strongest=strongest,
         away=resilience.set_aside,
     )
+    return lasting.measuring.shadow(router, models, plan)
 
 
-def _measuring_routes(
-    settings: Settings, members: Sequence[Member], lasting: Lasting, decisions: DecisionStore
-) -> list[Route]:
+def _measuring_routes(terms: Terms, lasting: Lasting, decisions: DecisionStore) -> list[Route]:
     box = FeedbackBox(MeasureStore(lasting.database), decisions, LedgerStore(lasting.database))
     return [
         *routing_api.feedback_routes(box, _giver_of),
-        *routing_api.savings_routes(
-            SavingsStore(lasting.database), terms_of(settings, members), _refuse_all_but_admins
-        ),
+        *routing_api.savings_routes(SavingsStore(lasting.database), terms, _refuse_all_but_admins),
     ]
 
 

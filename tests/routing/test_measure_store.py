@@ -76,5 +76,12 @@ async def test_what_measuring_cost_today_is_the_ledgers(database: Database) -> N
     assert await store.spent_today() == 0.5
 
 
-async def test_without_a_calibration_there_is_none(database: Database) -> None:
-    assert await MeasureStore(database).current_calibration() is None
+async def test_a_promise_begins_when_its_calibration_was_made(database: Database) -> None:
+    store = MeasureStore(database)
+    assert await store.calibrated_at() == ""
+    insert = "INSERT INTO calibrations VALUES (:id, :at, :kind, :is_current, '{}')"
+    for key, kind, is_current in (("1", "ladder", 0), ("2", "ladder", 1), ("3", "abilities", 1)):
+        await database.write(
+            insert, {"id": key, "at": f"2026-11-0{key}", "kind": kind, "is_current": is_current}
+        )
+    assert await store.calibrated_at() == "2026-11-02"

@@ -284,11 +284,11 @@ async def test_another_promise_is_watched_from_its_beginning(tmp_path: Path) -> 
                     difference=-1.0 if at % 20 == 0 else 0.0,
                 )
             )
-        await it.refresh("quality", large, falls_back=True)
+        await it.refresh(None, "quality", large, falls_back=True)
         assert not it.promise_holds()
-        await it.refresh("cost", large, falls_back=True)
+        await it.refresh(None, "cost", large, falls_back=True)
         assert it.promise_holds()
-        await it.refresh("quality", large, falls_back=False)
+        await it.refresh(None, "quality", large, falls_back=False)
         assert it.promise_holds(), "`warn` only says so"
 
 
@@ -298,7 +298,7 @@ async def test_a_database_that_fails_leaves_the_promise_as_it_was(
 ) -> None:
     async with measuring(tmp_path) as (it, _):
         pass
-    await it.refresh(None, None, falls_back=True)
+    await it.refresh(None, None, None, falls_back=True)
     assert it.promise_holds()
     assert "watched as before" in caplog.text
 

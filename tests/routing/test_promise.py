@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
 from junctor.routing.ladder import FORMAT, Ladder, Vote
-from junctor.routing.promise import Calibration, Promise, PromiseWatch, promise_of, watch
+from junctor.routing.promise import Promise, PromiseWatch, promise_of, watch
 
 PROMISE = Promise(version="v", margin=0.02, strongest="large")
 VOTE = Vote(weights=(), two=0.0, three=0.0, none=0.0)
@@ -72,17 +71,15 @@ def test_feedback_is_watched_by_pairs_and_breaks_nothing_by_itself() -> None:
     assert (report.status, report.fallback) == ("unproven", False)
 
 
-def test_without_a_calibration_the_mode_promises() -> None:
-    promise = promise_of(None, None, "large")
+def test_without_a_ladder_the_mode_promises() -> None:
+    promise = promise_of(None, "2026-11-01T00:00:00Z", None, "large")
     assert (promise.version, promise.margin, promise.confidence) == ("mode: balanced", 0.02, 0.95)
-    assert promise_of(None, "cost", "large").margin == 0.06
+    assert promise.since == ""
+    assert promise_of(None, "", "cost", "large").margin == 0.06
 
 
-def test_a_calibration_promises_its_floor_from_then_on() -> None:
-    document = msgspec.json.encode({"ladder": LADDER, "identities": {}}).decode()
-    promise = promise_of(
-        Calibration(id="c", created_at="2026-11-01T00:00:00Z", document=document), "cost", "large"
-    )
+def test_a_ladder_promises_its_floor_from_then_on() -> None:
+    promise = promise_of(LADDER, "2026-11-01T00:00:00Z", "cost", "large")
     assert promise.margin == pytest.approx(0.05)
     assert (promise.version, promise.confidence, promise.since, promise.strongest) == (
         "cal-7",
@@ -90,9 +87,3 @@ def test_a_calibration_promises_its_floor_from_then_on() -> None:
         "2026-11-01T00:00:00Z",
         "huge",
     )
-
-
-@pytest.mark.parametrize("document", ["", "{}", "[]", '{"ladder": {"format": 99}}', '{"ladder": 1}'])
-def test_a_calibration_that_cannot_be_read_promises_nothing(document: str) -> None:
-    calibration = Calibration(id="c", created_at="2026-11-01T00:00:00Z", document=document)
-    assert promise_of(calibration, None, "large").version == "mode: balanced"

@@ -44,7 +44,7 @@ class Bench:
         self.model = Shadowed(
             router,
             share=share,
-            strongest=lambda: ModelCard(name=strongest),
+            strongest=strongest,
             examine=examine,
             queue=self.queue,
             draw=random.Random(seed).random,

@@ -16,6 +16,7 @@ from rich.table import Table
 from junctor.assemble import choose_members, database_path, terms_of
 from junctor.chat import BadRequest
 from junctor.cli.terminal import ConfigOption, console, load, plain_errors
+from junctor.routing.calibration_store import CalibrationStore
 from junctor.routing.promise import PromiseReport
 from junctor.routing.savings import Alternative, Interval, Quality, Slice
 from junctor.routing.savings_store import Savings, SavingsStore
@@ -60,8 +61,9 @@ def savings(
 async def _report(
     settings: Settings, environment: Environment, path: Path, days: int, key: str | None
 ) -> Savings:
-    terms = terms_of(settings, await choose_members(settings, environment))
+    members = await choose_members(settings, environment)
     async with Database(path) as database:
+        terms = terms_of(settings, members, await CalibrationStore(database).current())
         return await SavingsStore(database).report(terms, days, key)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from junctor.pool.ledger_store import parse_usd, render_usd_nano
-from junctor.routing.promise import Calibration
 from junctor.store.database import Database
 
 SHADOW_ROUTE = "shadow"
@@ -46,8 +45,7 @@ _SPENT = """
 SELECT coalesce(sum(usd_nano), 0) AS usd_nano FROM ledger WHERE route = :route AND created_at >= :since
 """
 _CURRENT = """
-SELECT id, created_at, document FROM calibrations WHERE kind = :kind AND is_current
-ORDER BY created_at DESC LIMIT 1
+SELECT created_at FROM calibrations WHERE kind = :kind AND is_current ORDER BY created_at DESC LIMIT 1
 """
 
 
@@ -120,10 +118,10 @@ class MeasureStore:
         rows = await self._database.read(_SPENT, {"route": SHADOW_ROUTE, "since": since})
         return render_usd_nano(rows[0]["usd_nano"])
 
-    async def current_calibration(self) -> Calibration | None:
-        """The one that `auto` goes by."""
+    async def calibrated_at(self) -> str:
+        """When the current calibration was made, ISO 8601; empty without one."""
         rows = await self._database.read(_CURRENT, {"kind": LADDER})
-        return Calibration(**rows[0]) if rows else None
+        return rows[0]["created_at"] if rows else ""
 
 
 def render_time(moment: datetime) -> str:

@@ -1,7 +1,7 @@
 """What measuring needs for as long as the process lasts: the queue, the allowance, the promise, the figures.
 
 measuring = Measuring(database, ledger, is_busy)
-await measuring.refresh(mode, strongest, falls_back=...)   # at the start, and with each new generation
+await measuring.refresh(ladder, mode, strongest, falls_back=...)   # with each new generation
 pool["auto"] = measuring.shadow(router, models, plan)      # where shadows are configured
 measuring.promise_holds()                                  # what the router asks
 await measuring.stop()
@@ -22,6 +22,7 @@ from junctor.chat import Mode, Model, ModelCard
 from junctor.pool.ledger import Ledger
 from junctor.routing.examiner import Allowance, Examiner
 from junctor.routing.judge import Judge
+from junctor.routing.ladder import Ladder
 from junctor.routing.measure_store import MeasureStore, Shadow
 from junctor.routing.promise import Promise, PromiseWatch, promise_of, watch
 from junctor.routing.shadow import Shadowed, ShadowQueue
@@ -42,7 +43,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     judge: str | None
     "A model of the pool."
     judge_prompt: str
-    strongest: Callable[[], ModelCard | None]
+    strongest: str
+    "What the others' answers are compared with."
     away: Callable[[], Collection[str]]
     "The models that are set aside."
 
@@ -66,11 +68,13 @@ class Measuring(Collector):
         self._falls_back = False
         self._is_broken = False
 
-    async def refresh(self, mode: Mode | None, strongest: ModelCard | None, *, falls_back: bool) -> None:
-        """Go by the calibration in force, and by all that was compared since."""
+    async def refresh(
+        self, ladder: Ladder | None, mode: Mode | None, strongest: ModelCard | None, *, falls_back: bool
+    ) -> None:
+        """Watch what is promised now, by all that was compared since. `ladder`: the one in force."""
         name = strongest.name if strongest else ""
         try:
-            promise = promise_of(await self._store.current_calibration(), mode, name)
+            promise = promise_of(ladder, await self._store.calibrated_at(), mode, name)
             watched = watch(promise, await self._store.shadows(promise.strongest, promise.since), ())
         except StoreFailed as error:
             log.warning("the promise is watched as before: %s", error)

@@ -24,7 +24,7 @@ import msgspec
 
 from junctor.chat import Mode
 from junctor.routing.betting import Bet
-from junctor.routing.ladder import parse_ladder
+from junctor.routing.ladder import Ladder
 from junctor.routing.policy import TOLERANCE
 
 Standing = Literal["kept", "unproven", "broken"]
@@ -32,20 +32,6 @@ Standing = Literal["kept", "unproven", "broken"]
 UNDECIDED = frozenset({"differs", "undecided"})
 "Verdicts of answers that were compared, with nobody to say which is better."
 _MOST_UNPAIRED = 1000
-
-
-class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """A calibration as it is stored."""
-
-    id: str
-    created_at: str
-    "ISO 8601."
-    document: str
-    "JSON: a `Ladder` in the field `ladder`."
-
-
-class _Stored(msgspec.Struct, frozen=True):
-    ladder: msgspec.Raw
 
 
 class Promise(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,25 +155,19 @@ def watch(
     return watched
 
 
-def promise_of(calibration: Calibration | None, mode: Mode | None, strongest: str) -> Promise:
-    """What is promised: by the calibration in force, else by the configured mode.
+def promise_of(ladder: Ladder | None, since: str, mode: Mode | None, strongest: str) -> Promise:
+    """What is promised: by the ladder in force, from `since` on; else by the configured mode.
 
     A calibrated floor of 0.98 promises 98 % of the strongest model's quality; that is at most 2 points below
     it, and two points are allowed, however good it is. A mode gives up so many points of predicted quality.
     """
-    ladder = None
-    if calibration is not None:
-        try:
-            ladder = parse_ladder(msgspec.json.decode(calibration.document, type=_Stored).ladder)
-        except msgspec.DecodeError:  # the router that cannot read it does not go by it either
-            ladder = None
-    if calibration is None or ladder is None:
+    if ladder is None:
         mode = mode or "balanced"
         return Promise(version=f"mode: {mode}", margin=TOLERANCE[mode], strongest=strongest)
     return Promise(
         version=ladder.version,
         margin=1 - ladder.floor,
         confidence=ladder.confidence,
-        since=calibration.created_at,
+        since=since,
         strongest=ladder.strongest,
     )

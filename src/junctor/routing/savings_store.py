@@ -11,6 +11,7 @@ import msgspec
 
 from junctor.chat import Mode, Price
 from junctor.pool.ledger_store import render_usd_nano
+from junctor.routing.ladder import Ladder
 from junctor.routing.measure_store import SHADOW_ROUTE, MeasureStore
 from junctor.routing.promise import PromiseReport, promise_of, watch
 from junctor.routing.savings import (
@@ -83,6 +84,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     prices: Mapping[str, Price]
     "Of the chat models of the pool, by name; those without a price are left out."
     mode: Mode | None
+    ladder: Ladder | None = None
+    "The one in force."
     falls_back: bool
     "Whether the strongest model answers once the promise is broken."
     share: float
@@ -179,7 +182,7 @@ class SavingsStore:
 
     async def promise(self, terms: Terms, strongest: str) -> PromiseReport:
         """How the promise stands, by all that was compared since it was made."""
-        promise = promise_of(await self._measured.current_calibration(), terms.mode, strongest)
+        promise = promise_of(terms.ladder, await self._measured.calibrated_at(), terms.mode, strongest)
         watched = watch(
             promise,
             await self._measured.shadows(promise.strongest, promise.since),

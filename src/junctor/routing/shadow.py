@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from junctor.chat import Answer, ChatRequest, Decision, Event, Model, ModelCard
+from junctor.chat import Answer, ChatRequest, Decision, Event, Model
 from junctor.routing.policy import STRONGEST_SHARE
 from junctor.routing.transcript import Transcript
 
@@ -129,7 +129,7 @@ class Shadowed:
         router: Model,
         *,
         share: float,
-        strongest: Callable[[], ModelCard | None],
+        strongest: str,
         examine: Callable[[Sample], Coroutine[Any, Any, None]],
         queue: ShadowQueue,
         draw: Callable[[], float] = random.random,
@@ -159,16 +159,16 @@ class Shadowed:
 
     async def _consider(self, request: ChatRequest, transcript: Transcript) -> None:
         """Examine it, where it was somebody else's answer and the strongest model may see the request."""
-        decision, model, strongest = transcript.decision, transcript.model, self._strongest()
-        if decision is None or model is None or strongest is None or model == strongest.name:
+        decision, model, strongest = transcript.decision, transcript.model, self._strongest
+        if decision is None or model is None or model == strongest:
             return
         answer = transcript.read()
         if answer is None:
             self._queue.drop("unreadable")
-        elif not may_answer(decision, strongest.name):
+        elif not may_answer(decision, strongest):
             self._queue.drop("not_allowed")
         else:
-            sample = Sample(request=request, decision=decision, strongest=strongest.name, answer=answer)
+            sample = Sample(request=request, decision=decision, strongest=strongest, answer=answer)
             await self._examine(sample)
 
 
