@@ -14,9 +14,12 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from ladders import CHEAP, STRONG, a_ladder
 
 from junctor.chat import ModelCard
 from junctor.pool.ledger import Ledger
+from junctor.routing.abilities import identity_of
+from junctor.routing.calibration_store import CalibrationStore
 from junctor.routing.measure_store import MeasureStore, Shadow
 from junctor.routing.measuring import Measuring
 from junctor.store.database import Database
@@ -311,3 +314,62 @@ def test_savings_are_for_admins_and_errors_are_problems(tmp_path: Path) -> None:
         with caught.value as refused:
             assert refused.code == 403
             assert refused.headers["content-type"] == "application/problem+json"
+
+
+CHEAP_SAYS = '[{ text = "42", usage = { input_tokens = 100, output_tokens = 100 } }]'
+CASCADE = (
+    "".join(
+        f"""
+[[models]]
+name = "{name}"
+provider = "scripted"
+price = {{ input = {usd}, output = {usd} }}
+ability = {ability}
+script = {CHEAP_SAYS}
+"""
+        for name, usd, ability in [*((name, 1, 0.7) for name in CHEAP), (STRONG, 30, 0.9)]
+    )
+    + SHADOW
+    + KEYS
+)
+
+
+def test_a_cascade_is_compared_with_the_strongest_of_its_ladder_and_its_floor_is_the_promise(
+    tmp_path: Path,
+) -> None:
+    """And once that is broken, nothing is cascaded any more."""
+    messages = [{"role": "user", "content": "How many legs do 3 cats and 15 hens have?"}]
+    with running(CASCADE, tmp_path) as server:
+        database = server.app.lasting.database
+        cards = server.app._current.members
+        identities = {member.card.name: identity_of(member.card) for member in cards}
+        server.run(CalibrationStore(database).save_ladder(a_ladder(), identities, use=True))
+        assert server.reload(CASCADE)
+        headers = chat(server, 3, messages=messages)
+        decision, _ = call(server, f"/api/decisions/{headers['x-junctor-decision']}")
+        assert (decision["path"], decision["outcome"]["attempts"]) == ("cascade", 2)
+        assert {(row["verdict"], row["strongest"]) for row in rows(server, "SELECT * FROM shadows")} == {
+            ("equal", STRONG)
+        }
+        promise = call(server, "/api/savings")[0]["promise"]
+        assert (promise["version"], promise["compared"]) == ("ladder-1-test", 3)
+        assert promise["margin_points"] == pytest.approx(2.0)
+        report = call(server, "/api/savings")[0]
+        assert report["money"]["spent_usd"] == pytest.approx(3 * 2 * 0.0002)
+        assert report["always_cheapest"]["usd"] == pytest.approx(3 * 0.0002), "of two calls' tokens, one's"
+
+        async def spoil() -> None:
+            await database.write("UPDATE shadows SET verdict = 'worse', difference = -1")
+            for at in range(40):
+                await database.write(
+                    "INSERT INTO shadows SELECT :id, created_at, key_id, model, strongest, verdict, "
+                    "difference, judge, usd_nano FROM shadows LIMIT 1",
+                    {"id": f"req_{at}"},
+                )
+
+        server.run(spoil())
+        assert server.reload(CASCADE)
+        headers = chat(server, messages=messages)
+        assert headers["x-junctor-model"] == STRONG
+        decision, _ = call(server, f"/api/decisions/{headers['x-junctor-decision']}")
+        assert (decision["path"], decision["outcome"]["attempts"]) == ("prompt", 1)
