@@ -109,11 +109,11 @@ def pair_rows(data: Data, outcomes: Grid, p: np.ndarray, seed: int) -> list[dict
         gain = (p[:, high] - p[:, low])[ok]
         scores = outcomes.score[ok][:, [low, high]]
         usd = outcomes.usd[ok][:, [low, high]]
-        rows.append({"pair": f"{set_name}: {cheap} -> {strong}", **_pair_row(gain, scores, usd, seed)})
+        rows.append({"pair": f"{set_name}: {cheap} -> {strong}", **pair_row(gain, scores, usd, seed)})
     return rows
 
 
-def _pair_row(gain: np.ndarray, scores: np.ndarray, usd: np.ndarray, seed: int) -> dict[str, float]:
+def pair_row(gain: np.ndarray, scores: np.ndarray, usd: np.ndarray, seed: int) -> dict[str, float]:
     curve = _recovered(gain, scores)
     random = np.random.default_rng(seed)
     resampled = []

@@ -10,10 +10,11 @@ import pytest
 
 import junctor.routing
 from junctor.chat import ChatRequest, Constraints, Decision, Drafted, Event, Model, collect
+from junctor.pool.ration import Rations
 from junctor.routing.ladder import Ladder
 from junctor.routing.predictor import Predictor, parse_artefact
 from junctor.routing.router import Router
-from routing.ladders import CHEAP, STRONG, a_ladder, request_of, scripted
+from routing.ladders import CHEAP, NEVER, STRONG, a_ladder, request_of, scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -138,3 +139,19 @@ async def test_answers_are_not_kept_where_the_settings_say_so() -> None:
     decision = await Bench(a_ladder(), keeps_answers=False).decision_for()
     assert decision.escalation is not None
     assert decision.escalation.steps[0].drafts[0].answer == "answer 1"
+
+
+async def test_an_escalation_counts_as_the_strongest_models_answer() -> None:
+    """Also where another answer was taken; then its key's share is used up, and nothing climbs."""
+    rations = Rations()
+    await rations.open("k", 0.01)
+    bench = Bench(a_ladder(gains=tuple(-gain for gain in NEVER)), rations=rations)
+    asked = msgspec.structs.replace(request_of(), caller="k")
+    answer = await collect(bench.router.answer(asked))
+    assert answer.decision is not None
+    assert len(bench.models[STRONG].requests) == 1
+    await collect(bench.router.answer(msgspec.structs.replace(asked, id="req_2")))
+    assert len(bench.models[STRONG].requests) == 1
+    decision = bench.saved[-1]
+    assert decision.path == "prompt"
+    assert "not cascaded: strong is ruled out by key.strongest_share" in decision.rule

@@ -260,3 +260,29 @@ async def test_when_all_are_set_aside_the_ranking_stands_and_one_is_probed() -> 
             await bench.ask()
     assert bench.saved[-1].chosen == "small"
     assert len(big.requests) + len(small.requests) == 5 + 5 + 2
+
+
+GADGET = "incorrect \n1. Letter __ In Corporation Letter provisions corporation"
+"Found by lab/attack_routing.py for this pool."
+
+
+def test_words_put_before_a_prompt_do_not_choose_the_strong_model() -> None:
+    """By the whole text alone they do; with a second look the decision says that its parts disagree."""
+    cheap, strong = scripted("gpt-4o-mini", 0.26, 0.0), scripted("claude-3-5-sonnet-20241022", 6, 0.0)
+    for model in (cheap, strong):
+        model.card = msgspec.structs.replace(model.card, ability=None)
+    mode = Constraints(mode="cost")
+    prompt = (
+        "A farmer has 17 sheep. All but 9 run away, and then he buys 4 more at the market. How many sheep "
+        "are in his field in the evening?"
+    )
+    careful, careless = Bench(cheap, strong), Bench(cheap, strong, looks_again=False)
+    honest, _ = careless.router.decide(request_of(prompt, constraints=mode))
+    fooled, _ = careless.router.decide(request_of(f"{GADGET} {prompt}", constraints=mode))
+    assert (honest.chosen, fooled.chosen) == (cheap.card.name, strong.card.name)
+    wise, order = careful.router.decide(request_of(f"{GADGET} {prompt}", constraints=mode))
+    assert wise.chosen == order[0] == cheap.card.name
+    assert wise.features["views_disagree"] == 1.0
+    assert "the text alone" in wise.rule
+    same, _ = careful.router.decide(request_of(prompt, constraints=mode))
+    assert "views_disagree" not in same.features

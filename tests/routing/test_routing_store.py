@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from junctor.chat import Candidate, Decision
+from junctor.chat import Candidate, Decision, Draft, Escalation, Step
+from junctor.pool.ledger_store import LedgerRow, LedgerStore
 from junctor.routing.store import DecisionStore
 from junctor.store.database import Database
 
@@ -76,3 +78,53 @@ async def test_a_row_written_after_a_decision_never_stands_without_it(tmp_path: 
             if at % 50 == 0:
                 await database.write("SELECT 1")
                 assert await store.find(f"req_{at}") is not None
+
+
+async def keep(database: Database, at: str, model: str, decision: Decision, key_id: str = "k") -> None:
+    """A routed request, as the router and the ledger write it."""
+    DecisionStore(database).save(decision)
+    row = LedgerRow(
+        request_id=decision.request_id,
+        created_at=datetime.fromisoformat(at),
+        caller="ann",
+        key_id=key_id,
+        route="/v1/chat/completions",
+        asked_model="auto",
+        model=model,
+        decision_id=decision.id,
+        stream=False,
+        attempts=1,
+        outcome="ok",
+        http_status=200,
+    )
+    if (written := LedgerStore(database).add(row)) is not None:
+        await written
+
+
+@pytest.mark.anyio
+async def test_what_a_key_was_answered_is_read_newest_last(tmp_path: Path) -> None:
+    """With all that were asked for it: a cascade may take another's answer than the strongest model's."""
+    climbed = Escalation(
+        ladder="l",
+        floor=0.98,
+        confidence=0.95,
+        prompts=100,
+        steps=(
+            Step(drafts=(Draft(model="a", answer="4"), Draft(model="b", failed="timeout"))),
+            Step(drafts=(Draft(model="strong", answer="5"),)),
+        ),
+    )
+    replace = msgspec.structs.replace
+    async with Database(tmp_path / "junctor.db") as database:
+        store = DecisionStore(database)
+        await keep(database, "2026-11-20T09:00:00Z", "old", decision_of("dec_0", "req_0"))
+        await keep(database, "2026-11-21T09:00:00Z", "strong", decision_of("dec_1", "req_1"))
+        await keep(
+            database, "2026-11-21T10:00:00Z", "a", replace(decision_of("dec_2", "req_2"), escalation=climbed)
+        )
+        await keep(database, "2026-11-21T11:00:00Z", "x", decision_of("dec_3", "req_3"), key_id="other")
+        since = datetime(2026, 11, 21, tzinfo=UTC).timestamp()
+        past = await store.load_past("k", since, 10)
+        assert [it.models for it in past] == [("strong",), ("a", "strong")]
+        assert [it.at - since for it in past] == [9 * 3600, 10 * 3600]
+        assert [it.models for it in await store.load_past("k", since, 1)] == [("a", "strong")]
