@@ -8,13 +8,15 @@ A Junctor of its own (a child process on one core) in front of a scripted model;
 then `factor` times as many a second, at random moments, whether they are answered or not (open loop); then
 half the capacity, to see how soon nothing is turned away any more; then the capacity once more, since
 machines have neighbours. Bars: goodput >= 90 % of the mean capacity; who is turned away hears so within 20
-ms (p99); recovery within 2 s.
+ms (p99); recovery within 2 s; with 64 in flight nobody is turned away.
 
 Milliseconds run from before a request's first byte is sent until the last of its answer is read. Three
 figures say whether a run can be believed: `load_late_p99_ms` (how much later than due the load sent its
 requests), `load_busy_share` (of its core), and `waited_for_core_share`: how much of the time in which the
-server was ready to run somebody else had its core; over 0.1 the milliseconds are the neighbour's. (A load
-in Python was too slow for this: its own queue was part of what it measured.)
+server was ready to run somebody else had its core; over 0.1 the milliseconds are the neighbour's. Then
+`goodput_per_cpu_share` still says what overload costs: good answers for a second of the server's processor
+time, in overload and at capacity. (A load in Python was too slow for this: its own queue was part of what
+it measured.)
 """
 
 from __future__ import annotations
@@ -117,6 +119,12 @@ def rate(requests: list[Request], phase: Phase) -> float:
     return len(good) / (phase.ended - phase.began)
 
 
+def per_cpu(requests: list[Request], *phases: Phase) -> float:
+    """Good answers for a second of the server's processor time."""
+    seconds = sum(it.server_s for it in phases)
+    return sum(rate(requests, it) * (it.ended - it.began) for it in phases) / seconds
+
+
 def within(requests: list[Request], phase: Phase) -> list[Request]:
     return [it for it in requests if phase.began <= it.sent <= phase.ended]
 
@@ -133,6 +141,10 @@ def measure(load: Load, seconds: float, factor: float) -> dict[str, float]:
     requests = load.end()
     capacity = (rate(requests, before) + rate(requests, after)) / 2
     return describe(requests, over, capacity) | {
+        "goodput_per_cpu_share": per_cpu(requests, over) / per_cpu(requests, before, after),
+        "turned_away_at_capacity": sum(
+            it.status == 503 for phase in (before, after) for it in within(requests, phase)
+        ),
         "offered_rps": (over.sent + over.unsent) / seconds,
         "recovery_s": max(
             (it.answered - half.began for it in within(requests, half) if it.status == 503), default=0.0

@@ -14,7 +14,7 @@ from front_door import answer
 from junctor.gateway import turnstile
 from junctor.gateway.front import Front, HttpLimits
 from junctor.gateway.receive import Receive, Scope, Send
-from junctor.gateway.shed import Shedder
+from junctor.gateway.shed import TARGET_S, Shedder
 from junctor.gateway.turnstile import FIRST, MOST, PASS_S, Turnstile
 
 STEPS = 4
@@ -123,7 +123,7 @@ def test_under_overload_the_server_works_all_the_time_and_passes_stay_short(
     assert served > 0.95 / cost_s
     assert refused == pytest.approx(1 - 1 / factor, abs=0.05)
     assert sim.longest <= max(2 * PASS_S, 2 * cost_s)
-    assert max(sim.waits) < max(0.02, 20 * cost_s)
+    assert max(sim.waits) < max(1.3 * TARGET_S, 20 * cost_s)
 
 
 def test_when_overload_begins_passes_are_short_soon() -> None:
@@ -143,6 +143,21 @@ def test_a_neighbour_on_the_core_makes_passes_longer_and_not_emptier() -> None:
     assert alone.run(3000, 10)[0] == pytest.approx(1000, rel=0.05)
     assert beside.run(3000, 10)[0] == pytest.approx(300, rel=0.05)
     assert beside.longest == pytest.approx(alone.longest, rel=0.3)
+
+
+@pytest.mark.parametrize("callers", [16, 64, 200])
+def test_callers_who_each_wait_for_an_answer_are_not_turned_away(callers: int) -> None:
+    """All that is asked is done, and nothing piles up, though the server is never idle."""
+    sim = Sim(cost_s=0.0002)
+    for _ in range(callers):
+        sim.ask()
+    for _ in range(5000):
+        before = sim.done
+        sim.one_pass()
+        for _ in range(sim.done - before):
+            sim.ask()
+    assert sim.refused == 0
+    assert sim.done >= 20_000
 
 
 def test_when_the_load_drops_nobody_is_turned_away_any_more() -> None:

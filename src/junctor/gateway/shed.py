@@ -3,15 +3,14 @@
 Two signs of overload:
 
 - **Requests in flight** over `max_in_flight`. Each holds memory, sockets and upstream calls.
-- **A queue that stays.** Requests that were let in begin in turn (`turnstile.py`). A queue that comes and
-  goes is a burst, and all of it is answered; one that *stays* is overload. So shedding begins as CoDel does
-  with packets (Nichols and Jacobson, ACM Queue 2012; RFC 8289): after `INTERVAL_S` in which the queue was
-  never empty.
+- **A wait that stays.** Requests that were let in begin in turn (`turnstile.py`). A queue that comes and goes
+  is a burst, and so many callers who each wait for their answers are none too many; all of it is answered.
+  Shedding begins as CoDel does with packets (Nichols and Jacobson, ACM Queue 2012; RFC 8289): after
+  `INTERVAL_S` in which everybody waited for more than `TARGET_S`.
 
-While it sheds, no more may wait than begin in one pass of the event loop; everybody else is turned away as
-soon as the headers are here, before anything is done for them. (A long queue while all is well, a short one
-while it stays: Maurer, Fail at scale, ACM Queue 2015.) It stops when nobody had to be turned away for
-`CALM_S`.
+While it sheds, as many may wait as begin within `TARGET_S`; everybody else is turned away as soon as the
+headers are here, before anything is done for them. (A long queue while all is well, a short one while it
+stays: Maurer, Fail at scale, ACM Queue 2015.) It stops when nobody had to be turned away for `CALM_S`.
 
 Requests that were let in are never touched. Probes are never turned away.
 """
@@ -26,9 +25,14 @@ from junctor.chat import Overloaded
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 "Whoever looks after an overloaded server must be able to see it."
-INTERVAL_S = 0.25
+INTERVAL_S = 0.15
+TARGET_S = 0.05
+"""A model takes about a second: such a wait costs a caller less than coming back. How soon the others hear
+that they are turned away does not depend on it."""
 LEAST_WAITING = 8
-"So many may wait, however few begin in one pass."
+"So many may wait, however slowly they begin."
+WINDOW_S = 0.05
+"Over how long it is counted how many begin."
 CALM_S = 1.0
 RETRY_AFTER_S = (1.0, 2.0, 3.0)
 "In turn, so that those who are turned away do not come back all at once."
@@ -50,6 +54,8 @@ class Shedder:
         "How long the last one to begin waited; 0 when nobody waits."
         self._most_waiting = LEAST_WAITING
         self._stays_since: float | None = None
+        self._begun = 0
+        self._counted_since: float | None = None
         self._turned_away_at = 0.0
 
     def admit(self, path: str = "") -> Overloaded | None:
@@ -65,20 +71,29 @@ class Shedder:
         """A request that was let in has ended."""
         self.in_flight -= 1
 
-    def note(self, waiting: int, at_once: int, lag_s: float) -> None:
-        """In this pass of the event loop up to `at_once` began; so many wait on, since `lag_s`."""
+    def note(self, begun: int, waiting: int, lag_s: float) -> None:
+        """So many began in a pass of the event loop, the last after `lag_s`; so many wait on."""
+        now = self._clock()
         self.waiting = waiting
         self.lag_s = lag_s
-        self._most_waiting = max(LEAST_WAITING, at_once)
-        if not waiting:
+        self._count(begun, waiting, now)
+        if lag_s < TARGET_S:
             self._stays_since = None
-            return
-        now = self._clock()
-        if self._stays_since is None:
+        elif self._stays_since is None:
             self._stays_since = now
         elif not self.shedding and now - self._stays_since >= INTERVAL_S:
             self.shedding = True
             self._turned_away_at = now
+
+    def _count(self, begun: int, waiting: int, now: float) -> None:
+        """How many can begin shows only while somebody waits."""
+        if not waiting or self._counted_since is None:
+            self._begun, self._counted_since = 0, now if waiting else None
+            return
+        self._begun += begun
+        if (seconds := now - self._counted_since) >= WINDOW_S:
+            self._most_waiting = max(LEAST_WAITING, round(self._begun / seconds * TARGET_S))
+            self._begun, self._counted_since = 0, now
 
     def _refuse(self) -> Overloaded | None:
         if self.in_flight >= self.max_in_flight:
@@ -86,7 +101,7 @@ class Shedder:
         elif self.waiting >= self._most_waiting:
             refusals = _render_refusals("this server is busy")
         else:
-            if not self.waiting and self._clock() - self._turned_away_at > CALM_S:
+            if self._clock() - self._turned_away_at > CALM_S:
                 self.shedding = False
             return None
         self._turned_away_at = self._clock()

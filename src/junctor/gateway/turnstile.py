@@ -73,7 +73,7 @@ class Turnstile:
             self._fit(now - turned_at)
         self._turns = bool(self._queue)
         lag_s = self._begin_some()
-        self._shedder.note(len(self._queue), self._at_once, lag_s)
+        self._shedder.note(self._at_once - self._room, len(self._queue), lag_s)
         if self._turns:
             loop.call_soon(self._turn, loop, now)
 
@@ -89,10 +89,7 @@ class Turnstile:
             else:
                 self._room -= 1
                 self._begin(exchange)
-        if not queue:
-            return 0.0
-        self._room = 0
-        return self._clock() - came_at
+        return self._clock() - came_at if queue else 0.0
 
     def _fit(self, pass_s: float) -> None:
         """One more than in the last pass, or so many fewer as it was too long: at most by half."""
