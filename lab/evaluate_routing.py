@@ -9,7 +9,7 @@ on `--fit` alone; a prompt of `--fit` whose question stands in `--data`, too, is
 are one folder, half of the questions, drawn with `--seed`, is for fitting and the other half for trying.
 `--splits N`: N such halves, and how often the promise held. `--leave-one-out`: each benchmark tried with what
 the others taught. Without `--strong`: claude-3.5-sonnet-1022 and gpt-4o-0806 where the data have them, else
-the model that scored best on `--fit`.
+the model that scored best on `--fit`. Models that beat the strong one on `--fit` are left out of its pool.
 
 The JSON has one row for each data set, strong model and policy: `saved_pct` of the strong model's cost, and
 `quality_delta_pp` to it with a paired bootstrap interval of 95 %. `apgr`, `cpt50` and `cpt80` (see
@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from junctor.routing.outcomes import Outcomes
 from routing_data import folds_by_stem
 from routing_outcomes import Prompts, covered_models, make_table, read_prompts
 from routing_policies import Case, Tried, policies
@@ -139,6 +140,9 @@ def make_case(
     if strong not in pool:
         pool = [strong]
     learnt, learnt_at = make_table(fit, sides.fit, pool) if strong in known else (None, sides.fit[:0])
+    if learnt is not None:
+        pool = no_stronger(learnt, strong)
+        learnt, learnt_at = make_table(fit, sides.fit, pool)
     tried, tried_at = make_table(data, sides.data, pool)
     return Case(
         strong=strong,
@@ -150,6 +154,13 @@ def make_case(
         confidence=wanted.confidence,
         seed=wanted.seed,
     )
+
+
+def no_stronger(learnt: Outcomes, strong: str) -> list[str]:
+    """The pool in which that model is the strongest, as far as `fit` tells."""
+    scores = learnt.scores.mean(axis=1)
+    bar = scores[learnt.models.index(strong)]
+    return [name for name, score in zip(learnt.models, scores, strict=True) if score <= bar]
 
 
 def describe(case: Case, tried: Tried, seed: int) -> dict[str, Any]:
