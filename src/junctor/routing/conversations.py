@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from hashlib import blake2b
+from hashlib import sha256
 from typing import TypeVar
 
 import msgspec
@@ -29,7 +29,6 @@ SECONDS = 300.0
 SHORTEST_PROMPT = 1024
 "Tokens. OpenAI and Anthropic cache no prompt that is shorter."
 
-_DIGEST_BYTES = 16
 _NOTHING: Mapping[str, int] = {}
 K = TypeVar("K")
 V = TypeVar("V")
@@ -67,16 +66,14 @@ def fingerprint(request: ChatRequest, *, begun: bool) -> Fingerprints:
 
     The messages have been read before, so they are in order. `begun`: whether a model has spoken.
     """
-    digest = blake2b(request.caller.encode(), digest_size=_DIGEST_BYTES)
-    digest.update(b"\0" + bytes(request.tools or b""))
     messages = _split.decode(request.messages)
     last = _last_answer(messages) if begun else None
-    before = None
-    for at, message in enumerate(messages):
-        if at == last:
-            before = digest.digest()
-        digest.update(b"\0")
-        digest.update(message)
+    # Twice as fast as BLAKE2 where processors have instructions for it. JSON has no byte 0.
+    digest = sha256(b"\0".join((request.caller.encode(), bytes(request.tools or b""), *messages[:last])))
+    if last is None:
+        return Fingerprints(digest.digest())
+    before = digest.digest()
+    digest.update(b"\0" + b"\0".join(messages[last:]))
     return Fingerprints(digest.digest(), before)
 
 
