@@ -64,10 +64,20 @@ def test_standard_output_is_the_key_alone(junctor: Junctor, home: Path) -> None:
 def test_the_list_shows_limits_and_never_a_key(junctor: Junctor) -> None:
     assert "There are no keys" in junctor("keys", "list").stdout
     limits = ["--usd-per-day", "0.5", "--usd-per-month", "5", "--requests-per-minute", "60"]
+    limits += ["--strongest-share", "0.2"]
     limits += ["--tokens-per-minute", "1000", "--expires", "2999-01-31", "--admin", "--model", "small"]
     ann, bob = made(junctor, "create", "ann [red]", *limits), made(junctor, "create", "bob")
     said = junctor("keys", "list").stdout
-    for words in ("ann [red]", "bob", "0.5 USD/day", "5 USD/month", "60 req/min", "1000 tok/min", "small"):
+    for words in (
+        "ann [red]",
+        "bob",
+        "0.5 USD/day",
+        "5 USD/month",
+        "60 req/min",
+        "1000 tok/min",
+        "small",
+        "20% strongest",
+    ):
         assert words in said
     for words in (parse_id(ann), parse_id(bob), "until 2999-02-01", "admin", "none", "never", "live"):
         assert words in said
@@ -86,12 +96,15 @@ def test_keys_of_the_file_are_in_the_list(junctor: Junctor, home: Path) -> None:
 
 def test_a_change_changes_what_it_names(junctor: Junctor) -> None:
     key_id = parse_id(made(junctor, "create", "ann", "--usd-per-day", "1", "--requests-per-minute", "5"))
-    assert junctor("keys", "change", key_id, "--usd-per-day", "2", "--name", "anna").exit_code == 0
+    changed = ["--usd-per-day", "2", "--name", "anna", "--strongest-share", "0.5"]
+    assert junctor("keys", "change", key_id, *changed).exit_code == 0
     said = junctor("keys", "list").stdout
     assert "anna" in said
     assert "2 USD/day" in said
     assert "5 req/min" in said
+    assert "50% strongest" in said
     unlimited = ["--unlimited", "usd-per-day", "--unlimited", "requests-per-minute"]
+    unlimited += ["--unlimited", "strongest-share"]
     assert junctor("keys", "change", key_id, *unlimited).exit_code == 0
     assert "none" in junctor("keys", "list").stdout
 
@@ -103,6 +116,7 @@ def test_a_change_changes_what_it_names(junctor: Junctor) -> None:
         (["create", "ann", "--usd-per-day", "0"], "`usd_per_day` must be more than 0"),
         (["create", "ann", "--usd-per-day", "inf"], "`usd_per_day` must be more than 0"),
         (["create", "ann", "--requests-per-minute", "-5"], "`requests_per_minute` must lie"),
+        (["create", "ann", "--strongest-share", "20"], "`strongest_share` must lie between 0 and 1"),
         (["create", "ann", "--expires", "tomorrow"], "2027-01-31"),
         (["create", "ann", "--expires", "2020-01-01"], "lies in the past"),
         (["rotate", "nobody"], "no API key has the id 'nobody'"),
