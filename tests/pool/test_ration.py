@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from junctor.chat import Event, Finished, Started, Text, UpstreamBroken, collect
@@ -99,6 +99,7 @@ def test_a_request_that_asked_the_strongest_counts_as_its_own() -> None:
 steps = st.lists(st.tuples(st.sampled_from(("ask", "end", "fail", "weak")), st.integers(0, 9)), max_size=400)
 
 
+@settings(deadline=None)
 @given(steps, st.integers(0, 10))
 def test_no_window_of_a_hundred_exceeds_the_share(plan: list[tuple[str, int]], places: int) -> None:
     """Whatever the order in which requests begin, fail and end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from junctor.chat import ChatRequest, ModelCard, Price
@@ -148,6 +148,7 @@ def test_a_hundred_thousand_conversations_stay_within_bounds() -> None:
 texts = st.lists(st.text(max_size=20), min_size=1, max_size=5)
 
 
+@settings(deadline=None)
 @given(texts, texts)
 def test_fingerprints_differ_where_messages_do(one: list[str], other: list[str]) -> None:
     """Borders between messages count, too."""

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from junctor.chat import BadRequest, Candidate, Constraints, Mode, ModelCard, NoModelFits, Price, Skill
@@ -378,6 +378,7 @@ def with_caches(pool: list[tuple[ModelCard, Prediction]]) -> list[tuple[ModelCar
     ]
 
 
+@settings(deadline=None)
 @given(demands(), offers(priced=True), caches)
 def test_to_know_of_prompt_caches_never_costs_more(
     demand: Demand, pool: list[tuple[ModelCard, Prediction]], cached: dict[str, int]

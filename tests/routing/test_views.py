@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from junctor.chat import Constraints, ModelCard, NoModelFits, Price
@@ -100,6 +100,7 @@ def test_a_model_without_a_price_counts_as_the_dearest() -> None:
         assert (found.chosen.name if found else None) == chosen
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_each_part_leaves_out_more_of_the_beginning(text: str) -> None:
     """They end as the text does, and are none of a text that is too short."""
@@ -118,6 +119,7 @@ def decide_usd(chance: list[float], ranking: Ranking, tolerance: float) -> float
     return min(cost for p, cost in pairs if p >= max(chance) - tolerance)
 
 
+@settings(deadline=None)
 @given(
     chances,
     chances,
