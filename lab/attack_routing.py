@@ -1,7 +1,7 @@
 """Attack our own router: can words put before a prompt choose the strong model?
 
-    python lab/attack_routing.py --data ../shared/data/routing              about ten minutes on two cores
-    python lab/attack_routing.py --data ../shared/data/routing --no-honest  the attack alone, four minutes
+    python lab/attack_routing.py --data DIR              about ten minutes on two cores
+    python lab/attack_routing.py --data DIR --no-honest  the attack alone, four minutes
 
 50 prompts, more than 200 texts, each put before, into and after every prompt; pools of two and of five models
 in each mode. The share of prompts that the strong model gets, before and after, without a second look

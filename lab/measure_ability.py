@@ -1,6 +1,6 @@
 """Place the local models on the router's scale of ability, by what they solve of grade-school mathematics.
 
-    .venv/bin/python lab/measure_ability.py --data ../shared/data [--questions 40] [--json OUT]
+    .venv/bin/python lab/measure_ability.py --data DIR [--questions 40] [--json OUT]
 
 Each model answers the same questions of GSM8K (those of ZeroEval; seeded choice), greedily, 320 tokens each;
 its last number counts as its answer. The share it solves is turned into an ability through the models of the

@@ -133,8 +133,8 @@ def calibrate(
 def choose_steps(outcomes: Outcomes, top: int) -> list[list[int]]:
     """Which models to ask before the strongest: the two that are worth most at once, then one by one.
 
-    By a fixed rule, not by trial: choosing among ladders by their results on a few hundred prompts cost 0.8
-    points of quality on prompts held out (docs/routing.md).
+    By a fixed rule, not by trial: choosing among ladders by their results on a few hundred prompts cost up to
+    0.8 points of quality on prompts held out (docs/adr/0006-a-ladder-of-votes.md).
     """
     usd = outcomes.usd.mean(axis=1)
     share = usd / usd[top]
