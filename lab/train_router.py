@@ -1,6 +1,6 @@
 """Train the router's predictor and write its artefact.
 
-    python lab/train_router.py --data ../shared/data/routing --out src/junctor/routing/artefact/router.msgpack
+    python lab/train_router.py --data DIR --out src/junctor/routing/artefact/router.msgpack
 
 About five minutes on two cores, most of it evaluation (`--out /dev/null` evaluates alone). The same data and
 seed give the same bytes on the same machine and numpy.
