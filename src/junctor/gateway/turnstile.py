@@ -20,7 +20,7 @@ from collections.abc import Callable
 from junctor.gateway.exchange import Exchange
 from junctor.gateway.shed import Shedder
 
-PASS_S = 0.003
+PASS_S = 0.002
 "Of processor time, for a pass of the event loop while requests wait."
 FIRST = 16
 "How many begin in one pass, until it is known how long a pass takes."
