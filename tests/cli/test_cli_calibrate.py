@@ -152,7 +152,7 @@ def test_a_killed_run_goes_on_where_it_was(home: Path, junctor: Junctor) -> None
 
 
 def test_an_interrupted_run_says_that_it_can_go_on(home: Path) -> None:
-    write_pool(home, delay=0.05)
+    write_pool(home, delay=0.5)
     process = subprocess.Popen(
         [sys.executable, "-m", "junctor", "calibrate", "--prompts", "prompts.jsonl"],
         cwd=home,

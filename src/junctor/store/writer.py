@@ -147,11 +147,15 @@ class Writer:
         """
         if self._closing:
             raise OSError("the database is closed")
-        segment = self._spool.append(sql, parameters, with_next=with_next)
+        is_full = self.waiting >= self._queue_limit
+        segment = self._spool.append(sql, parameters, with_next=with_next and not is_full)
         self._taken += 1
-        if self.waiting > self._queue_limit:
+        if is_full:
             self._spool.keep(segment)
             self._overflowed += 1
+        elif with_next:
+            # Perhaps in no file yet: a database that cannot work must not look for it there.
+            self._queue.put(Job(sql, parameters, None, lasting=True))
         else:
             self._queue.put(Job(sql, parameters, None, segment))
 
