@@ -151,6 +151,11 @@ def test_a_killed_run_goes_on_where_it_was(home: Path, junctor: Junctor) -> None
     assert len(re.findall(r" 120 *$", done.stdout, re.MULTILINE)) == 3
 
 
+def heed_interrupts() -> None:
+    """Whoever runs the tests in the background of a shell ignores SIGINT, and so do their children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_an_interrupted_run_says_that_it_can_go_on(home: Path) -> None:
     write_pool(home, delay=0.5)
     process = subprocess.Popen(
@@ -158,6 +163,7 @@ def test_an_interrupted_run_says_that_it_can_go_on(home: Path) -> None:
         cwd=home,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_interrupts,
     )
     folder, deadline = home / "data" / "calibration", time.monotonic() + 60
     while not any(it.stat().st_size for it in folder.glob("*.jsonl")):
