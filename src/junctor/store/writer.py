@@ -153,11 +153,8 @@ class Writer:
         if is_full:
             self._spool.keep(segment)
             self._overflowed += 1
-        elif with_next:
-            # Perhaps in no file yet: a database that cannot work must not look for it there.
-            self._queue.put(Job(sql, parameters, None, lasting=True))
-        else:
-            self._queue.put(Job(sql, parameters, None, segment))
+        else:  # what is perhaps in no file yet must not be looked for there
+            self._queue.put(Job(sql, parameters, None, 0 if with_next else segment, lasting=with_next))
 
     def _refuse(self, future: asyncio.Future[None], reason: str) -> None:
         if self.refused % _LOG_EVERY == 0:
