@@ -24,6 +24,7 @@ from junctor.routing.outcomes import Outcomes
 from routing_data import Data, extract
 from routing_fit import columns_of, logits, sigmoid
 from routing_fit import fit as fit_predictor
+from routing_tables import recovered
 
 KEPT = 0.99
 
@@ -187,10 +188,7 @@ def _predicted_gains(case: Case, cheap: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _ranked(gain: np.ndarray, cheap: np.ndarray, strong: np.ndarray) -> tuple[float, float, float]:
     """APGR, CPT50, CPT80 of a ranking; ties count as their mean order."""
-    order = np.argsort(-gain, kind="stable")
-    step = (strong - cheap)[order]
-    gap = step.sum()
-    curve = np.concatenate([[0.0], np.cumsum(step)]) / (gap if abs(gap) > 1e-9 else 1e-9)
+    curve = recovered(gain, np.column_stack([cheap, strong]))
     calls = [100 * float(np.argmax(curve >= part)) / len(gain) for part in (0.5, 0.8)]
     return float(curve.mean()), *calls
 

@@ -114,12 +114,12 @@ def pair_rows(data: Data, outcomes: Grid, p: np.ndarray, seed: int) -> list[dict
 
 
 def pair_row(gain: np.ndarray, scores: np.ndarray, usd: np.ndarray, seed: int) -> dict[str, float]:
-    curve = _recovered(gain, scores)
+    curve = recovered(gain, scores)
     random = np.random.default_rng(seed)
     resampled = []
     for _ in range(RESAMPLES):
         drawn = random.integers(0, len(gain), len(gain))
-        resampled.append(float(_recovered(gain[drawn], scores[drawn]).mean()))
+        resampled.append(float(recovered(gain[drawn], scores[drawn]).mean()))
     mean_usd = usd.mean(0) if np.isfinite(usd).all() else np.array([0.0, 1.0])
     quality = scores.mean(0)
     cheap_quality = float(quality[0] / quality[1])
@@ -145,7 +145,7 @@ def pair_row(gain: np.ndarray, scores: np.ndarray, usd: np.ndarray, seed: int) -
     }
 
 
-def _recovered(gain: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def recovered(gain: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Share of the gap recovered when the k prompts of largest predicted gain go to the strong model."""
     order = np.argsort(-gain, kind="stable")
     step = (scores[:, 1] - scores[:, 0])[order]
@@ -158,7 +158,7 @@ def _honest_99(gain: np.ndarray, scores: np.ndarray, usd: np.ndarray) -> tuple[f
     half = np.arange(len(gain)) % 2 == 0
     quality, cost = 0.0, 0.0
     for fit, use in ((half, ~half), (~half, half)):
-        curve = _recovered(gain[fit], scores[fit])
+        curve = recovered(gain[fit], scores[fit])
         cheap, strong = scores[fit].mean(0)
         enough = cheap + curve * (strong - cheap) >= 0.99 * strong
         share = int(np.argmax(enough)) if enough.any() else fit.sum()

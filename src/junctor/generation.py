@@ -115,7 +115,7 @@ def build(
     embedding = {it.card.name for it in members if it.settings.kind == "embeddings"}
     chats = {name: model for name, model in metered.items() if name not in embedding}
     terms = terms_of(settings, members, calibrated)
-    router = _router_of(settings, chats, lasting, resilience, decisions, calibrated, conversations)
+    router = _router_of(settings, chats, lasting, resilience, decisions, calibrated, terms, conversations)
     auto = _sampled(settings.routing.shadow, router, metered, lasting, resilience, terms.ladder)
     pool: dict[str, Model] = {**with_fallbacks(members, metered, resilience), router.card.name: auto}
     doorkeeper = doorkeeper_of(settings, lasting.keys)
@@ -187,9 +187,9 @@ def _router_of(
     resilience: Resilience,
     decisions: DecisionStore,
     calibrated: Calibrated,
+    terms: Terms,
     conversations: Conversations,
 ) -> Router:
-    cards = [model.card for model in models.values()]
     return Router(
         models,
         lasting.predictor,
@@ -200,7 +200,7 @@ def _router_of(
         resilience=resilience,
         promise_holds=lasting.measuring.promise_holds,
         abilities=calibrated.abilities,
-        ladder=calibrated.ladder_for(cards) if settings.routing.cascade == "auto" else None,
+        ladder=terms.ladder,
         keeps_answers=settings.routing.keep_answers,
         conversations=conversations,
         rations=lasting.limits.rations,
