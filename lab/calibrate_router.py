@@ -52,8 +52,8 @@ from calibration_trials import (
 )
 from junctor.chat import ModelCard
 from junctor.routing.abilities import identity_of
-from junctor.routing.calibrate import calibrate
-from junctor.routing.calibration_store import StoredLadder
+from junctor.routing.calibration.calibrate import calibrate
+from junctor.routing.calibration.store import StoredLadder
 from junctor.routing.ladder import models_of
 from routing_data import load
 from routing_outcomes import covered_models, make_table, read_prompts

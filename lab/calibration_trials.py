@@ -16,12 +16,14 @@ import numpy as np
 
 from junctor.chat import ModelCard, Price
 from junctor.lasting import ARTEFACT
-from junctor.routing import ability_fit
 from junctor.routing.abilities import Abilities, Ability, identity_of
-from junctor.routing.ability_fit import Fitted, fit_abilities, read_answered
 from junctor.routing.ask import TEXT_CHARS, sample_text
+from junctor.routing.calibration import ability_fit
+from junctor.routing.calibration.ability_fit import Fitted, fit_abilities, read_answered
+from junctor.routing.calibration.grading import PRIOR_ERRORS
+from junctor.routing.calibration.prompt_file import OWN
+from junctor.routing.calibration.study import Studied, Study
 from junctor.routing.features import BUCKETS, extract_features
-from junctor.routing.grading import PRIOR_ERRORS
 from junctor.routing.predictor import (
     Placed,
     Predictor,
@@ -29,8 +31,6 @@ from junctor.routing.predictor import (
     render_artefact,
     short_name,
 )
-from junctor.routing.prompt_file import OWN
-from junctor.routing.study import Studied, Study
 from routing_data import Data, Inputs, extract
 from routing_fit import Words, fit, sigmoid
 from routing_outcomes import COVERED

@@ -1,4 +1,4 @@
-"""What each choice in routing/calibrate.py is worth: quality at equal savings, on halves never learnt from.
+"""What each choice of calibration/calibrate.py is worth: quality at equal savings, on other halves.
 
     .venv/bin/python lab/compare_ladders.py --data DIR [--only zeroeval] [--strong MODEL ...] [--splits 10]
 
@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from evaluate_routing import STRONG, sides_of
-from junctor.routing import calibrate, fit
-from junctor.routing.outcomes import Outcomes
+from junctor.routing.calibration import calibrate, fit
+from junctor.routing.calibration.outcomes import Outcomes
 from routing_outcomes import covered_models, make_table, read_prompts
 from routing_tables import show
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from junctor.routing.outcomes import Outcomes
+from junctor.routing.calibration.outcomes import Outcomes
 from routing_data import folds_by_stem
 from routing_outcomes import Prompts, covered_models, make_table, read_prompts
 from routing_policies import Case, Tried, policies

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from junctor.routing.outcomes import Outcomes
+from junctor.routing.calibration.outcomes import Outcomes
 from junctor.routing.predictor import canonical_name
 from routing_data import Data, load
 

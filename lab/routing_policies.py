@@ -18,9 +18,9 @@ from itertools import combinations
 
 import numpy as np
 
-from junctor.routing.calibrate import AFFORDABLE, TooFewOutcomes, calibrate, choose_steps, climb
+from junctor.routing.calibration.calibrate import AFFORDABLE, TooFewOutcomes, calibrate, choose_steps, climb
+from junctor.routing.calibration.outcomes import Outcomes
 from junctor.routing.ladder import models_of
-from junctor.routing.outcomes import Outcomes
 from routing_data import Data, extract
 from routing_fit import columns_of, logits, sigmoid
 from routing_fit import fit as fit_predictor

@@ -112,11 +112,13 @@ def routes() -> str:
 
 
 def rooms() -> str:
-    """The rooms with their files, each with the first line of its docstring."""
+    """The rooms and the rooms within them with their files, each with the first line of its docstring."""
     out = ""
-    for folder in [SRC, *(SRC / room for room in ROOMS)]:
+    within = [path.parent for room in ROOMS for path in sorted((SRC / room).rglob("__init__.py"))]
+    for folder in [SRC, *(folder for folder in within if "migrations" not in folder.parts)]:
         if folder is not SRC:
-            out += f"\n### {folder.name}/\n\n{docstring_line(folder / '__init__.py')}\n"
+            name = folder.relative_to(SRC).as_posix()
+            out += f"\n### {name}/\n\n{docstring_line(folder / '__init__.py')}\n"
         out += "\n| file | what |\n|---|---|\n"
         for path in sorted(folder.glob("*.py")):
             if path.name != "__init__.py":

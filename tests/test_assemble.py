@@ -26,7 +26,7 @@ from junctor.pool.responses_upstream import OpenAIResponsesUpstream
 from junctor.pool.scripted import ScriptedModel
 from junctor.pool.transport import Transport
 from junctor.pool.upstream import AnthropicUpstream, OpenAIUpstream
-from junctor.routing.calibration_store import NOT_CALIBRATED
+from junctor.routing.calibration.store import NOT_CALIBRATED
 from junctor.settings import HedgingSettings, Settings, parse_settings
 from junctor.settings_check import SettingsError
 from running import environment

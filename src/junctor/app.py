@@ -23,7 +23,7 @@ from junctor.gateway.server import HttpServer, http_server
 from junctor.gateway.shed import Shedder
 from junctor.generation import Generation, Operations, build
 from junctor.lasting import lasting_of
-from junctor.routing.calibration_store import CalibrationStore
+from junctor.routing.calibration.store import CalibrationStore
 from junctor.serving.engine import Engine
 from junctor.settings import Environment, Settings
 from junctor.settings_check import SettingsError

@@ -33,9 +33,9 @@ from junctor.pool.responses_upstream import OpenAIResponsesUpstream
 from junctor.pool.scripted import Script, ScriptedModel, parse_script
 from junctor.pool.transport import Target, Timeouts, Transport
 from junctor.pool.upstream import AnthropicUpstream, OpenAIUpstream
-from junctor.routing.calibration_store import Calibrated
+from junctor.routing.calibration.store import Calibrated
 from junctor.routing.ladder import Ladder
-from junctor.routing.savings_store import Terms
+from junctor.routing.measuring.savings_store import Terms
 from junctor.serving.card import card_of
 from junctor.serving.engine import LlamaEngine
 from junctor.serving.llama import LocalModel

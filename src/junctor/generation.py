@@ -51,15 +51,15 @@ from junctor.pool.ledger_store import LedgerStore
 from junctor.pool.metered import Metered, Spent
 from junctor.pool.resilient import Resilience
 from junctor.routing import api as routing_api
-from junctor.routing.calibration_store import NOT_CALIBRATED, Calibrated
+from junctor.routing.calibration.store import NOT_CALIBRATED, Calibrated
 from junctor.routing.conversations import Conversations
-from junctor.routing.feedback import FeedbackBox, Giver
-from junctor.routing.judge import PROMPT
 from junctor.routing.ladder import Ladder
-from junctor.routing.measure_store import Feedback, MeasureStore
-from junctor.routing.measuring import Plan
+from junctor.routing.measuring.feedback import FeedbackBox, Giver
+from junctor.routing.measuring.judge import PROMPT
+from junctor.routing.measuring.lasting import Plan
+from junctor.routing.measuring.savings_store import Savings, SavingsStore, Terms
+from junctor.routing.measuring.store import Feedback, MeasureStore
 from junctor.routing.router import Router
-from junctor.routing.savings_store import Savings, SavingsStore, Terms
 from junctor.routing.store import DecisionStore
 from junctor.serving.engine import LlamaEngine
 from junctor.settings import ServerSettings, Settings, ShadowSettings

@@ -18,7 +18,7 @@ from junctor.gateway.metrics import Metrics
 from junctor.pool.ledger import Ledger
 from junctor.pool.ration import Rations
 from junctor.pool.transport import Transport
-from junctor.routing.measuring import Measuring
+from junctor.routing.measuring.lasting import Measuring
 from junctor.routing.predictor import Predictor, parse_artefact
 from junctor.routing.store import DecisionStore
 from junctor.settings import Environment, Settings

@@ -6,7 +6,7 @@ import pytest
 
 from junctor.cli import terminal
 from junctor.cli.calibration_report import print_all
-from junctor.routing.calibration_store import Calibration, Kind
+from junctor.routing.calibration.store import Calibration, Kind
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from command import Junctor
-from junctor.routing.questions import make_questions
+from junctor.routing.calibration.questions import make_questions
 from running import running
 
 SKILLS = {"mini": 0.8, "small": 0.85, "large": 0.95}

@@ -18,10 +18,10 @@ import pytest
 
 from junctor.assemble import choose_members
 from junctor.routing.abilities import identity_of
-from junctor.routing.calibration_store import CalibrationStore
+from junctor.routing.calibration.store import CalibrationStore
 from junctor.settings import read_settings
 from junctor.store.database import Database
-from routing.ladders import a_ladder
+from ladders import a_ladder
 from running import Running, environment, running
 
 ASKED = "How many legs do 3 cats and 15 hens have?"

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from junctor.routing.calibration_store import StoredLadder
+from junctor.routing.calibration.store import StoredLadder
 from junctor.routing.ladder import models_of, parse_ladder
 
 LAB = Path(__file__).parents[2] / "lab"

@@ -11,7 +11,7 @@ from junctor.chat import Candidate, ChatRequest, Constraints
 from junctor.routing.checkable import Case, is_checkable, objection_to
 from junctor.routing.features import extract_features
 from junctor.routing.ladder import Ladder
-from routing.ladders import CHEAP, STRONG, a_ladder, request_of
+from ladders import CHEAP, STRONG, a_ladder, request_of
 
 SUM = "How many legs do 3 cats and 15 hens have?"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from junctor.chat import Answer, Candidate, Decision, Price, UpstreamBroken, Usage
 from junctor.routing.escalation import Heard, Record, hear, render_draft
-from routing.ladders import CHEAP, STRONG, a_ladder
+from ladders import CHEAP, STRONG, a_ladder
 
 PRICES: dict[str, Price | None] = dict.fromkeys((*CHEAP, STRONG), Price(input=1, output=1, source="test"))
 

@@ -14,7 +14,7 @@ from junctor.pool.ration import Rations
 from junctor.routing.ladder import Ladder
 from junctor.routing.predictor import Predictor, parse_artefact
 from junctor.routing.router import Router
-from routing.ladders import CHEAP, NEVER, STRONG, a_ladder, request_of, scripted
+from ladders import CHEAP, NEVER, STRONG, a_ladder, request_of, scripted
 
 pytestmark = pytest.mark.anyio
 

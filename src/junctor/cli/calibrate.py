@@ -18,17 +18,17 @@ from junctor.cli.calibration_report import print_all, print_plan, print_report
 from junctor.cli.terminal import ConfigOption, console, errors, load, plain_errors
 from junctor.lasting import ARTEFACT
 from junctor.pool.transport import Transport
-from junctor.routing.adopt import IN_FORCE, adopt, with_in_force
-from junctor.routing.answer_log import AnswerLog, Said, digest_of
-from junctor.routing.calibration_store import Calibrated, CalibrationStore
+from junctor.routing.calibration.adopt import IN_FORCE, adopt, with_in_force
+from junctor.routing.calibration.answer_log import AnswerLog, Said, digest_of
+from junctor.routing.calibration.grading import Graded, estimate_usd, grade, make_study, place_strongest
+from junctor.routing.calibration.learner import check_learner, learn
+from junctor.routing.calibration.prompt_file import parse_prompts
+from junctor.routing.calibration.questions import Question, make_questions
+from junctor.routing.calibration.store import Calibrated, CalibrationStore
+from junctor.routing.calibration.study import Study
+from junctor.routing.calibration.survey import Survey, Terms
 from junctor.routing.errors import CannotCalibrate
-from junctor.routing.grading import Graded, estimate_usd, grade, make_study, place_strongest
-from junctor.routing.learner import check_learner, learn
 from junctor.routing.predictor import Predictor, parse_artefact
-from junctor.routing.prompt_file import parse_prompts
-from junctor.routing.questions import Question, make_questions
-from junctor.routing.study import Study
-from junctor.routing.survey import Survey, Terms
 from junctor.settings import Environment, Settings
 from junctor.settings_check import suggestion
 from junctor.store.database import Database

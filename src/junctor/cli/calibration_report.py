@@ -12,12 +12,12 @@ from rich.table import Table
 from junctor.chat import Mode, ModelCard
 from junctor.cli.terminal import console, errors
 from junctor.routing.abilities import Abilities, parse_abilities
-from junctor.routing.adopt import IN_FORCE, Adopted, Verdict
-from junctor.routing.calibration_store import Calibration, ladder_of
-from junctor.routing.grading import Graded, has_price
+from junctor.routing.calibration.adopt import IN_FORCE, Adopted, Verdict
+from junctor.routing.calibration.grading import Graded, has_price
+from junctor.routing.calibration.store import Calibration, ladder_of
+from junctor.routing.calibration.study import Comparison, Learnt, Study
+from junctor.routing.calibration.survey import Survey
 from junctor.routing.ladder import Ladder
-from junctor.routing.study import Comparison, Learnt, Study
-from junctor.routing.survey import Survey
 
 _MODES: tuple[Mode, ...] = ("quality", "balanced", "cost")
 _VERDICTS: dict[Verdict, str] = {

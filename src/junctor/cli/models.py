@@ -15,7 +15,7 @@ from junctor.cli.terminal import ConfigOption, console, errors, load, plain_erro
 from junctor.lasting import ARTEFACT
 from junctor.pool.catalog import PROVIDERS
 from junctor.routing.abilities import Abilities, Ability, match_abilities
-from junctor.routing.calibration_store import CalibrationStore
+from junctor.routing.calibration.store import CalibrationStore
 from junctor.routing.predictor import Predictor, parse_artefact
 from junctor.serving.manifest import shipped
 from junctor.serving.weights import installed

@@ -16,10 +16,10 @@ from rich.table import Table
 from junctor.assemble import choose_members, database_path, terms_of
 from junctor.chat import BadRequest
 from junctor.cli.terminal import ConfigOption, console, load, plain_errors
-from junctor.routing.calibration_store import CalibrationStore
-from junctor.routing.promise import PromiseReport
-from junctor.routing.savings import Alternative, Interval, Quality, Slice
-from junctor.routing.savings_store import Savings, SavingsStore
+from junctor.routing.calibration.store import CalibrationStore
+from junctor.routing.measuring.promise import PromiseReport
+from junctor.routing.measuring.savings import Alternative, Interval, Quality, Slice
+from junctor.routing.measuring.savings_store import Savings, SavingsStore
 from junctor.settings import Environment, Settings
 from junctor.store.database import Database
 

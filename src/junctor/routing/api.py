@@ -12,8 +12,8 @@ from starlette.routing import Route
 
 from junctor.chat import BadRequest, BodyTooLarge, Decision
 from junctor.routing.errors import UnknownDecision
-from junctor.routing.feedback import FeedbackBox, Giver, parse_feedback
-from junctor.routing.savings_store import SavingsStore, Terms
+from junctor.routing.measuring.feedback import FeedbackBox, Giver, parse_feedback
+from junctor.routing.measuring.savings_store import SavingsStore, Terms
 from junctor.routing.store import DecisionStore
 
 OutcomeOf = Callable[[str], Awaitable[dict[str, Any] | None]]

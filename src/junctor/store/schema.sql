@@ -94,7 +94,7 @@ CREATE TABLE idempotency (
 );
 CREATE INDEX idempotency_by_time ON idempotency (created_at);
 
--- What was learnt from outcomes (routing/calibration_store.py): `document` is JSON of a form that `kind` names.
+-- What was learnt from outcomes (routing/calibration/store.py): `document` is JSON of a form that `kind` names.
 -- One of a kind is current; the older ones stay, to go back to.
 CREATE TABLE calibrations (
     id TEXT NOT NULL,
@@ -106,7 +106,7 @@ CREATE TABLE calibrations (
 );
 CREATE INDEX calibrations_by_kind ON calibrations (kind, created_at);
 
--- What callers say of an answer, 0..1 (routing/feedback.py).
+-- What callers say of an answer, 0..1 (routing/measuring/feedback.py).
 CREATE TABLE feedback (
     id TEXT NOT NULL,
     created_at TEXT NOT NULL,
@@ -120,7 +120,7 @@ CREATE INDEX feedback_by_request ON feedback (request_id);
 CREATE INDEX feedback_by_time ON feedback (created_at);
 
 -- A sample of routed requests that the strongest model answered, too: how the two answers compare
--- (routing/shadow.py). `difference`: -1 (ours is worse) .. 1 (better); NULL when nothing could be compared.
+-- (routing/measuring/shadow.py). `difference`: -1 (ours is worse) .. 1 (better); NULL when nothing could be compared.
 CREATE TABLE shadows (
     request_id TEXT NOT NULL,
     created_at TEXT NOT NULL,

@@ -1,0 +1,85 @@
+"""What was learnt is kept, and takes the place of what is in force where it should."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from junctor.chat import ModelCard
+from junctor.routing.abilities import Abilities
+from junctor.routing.calibration.store import Calibrated, CalibrationStore
+from junctor.routing.calibration.study import Comparison, Learnt, Study
+
+Verdict = Literal["first", "better", "broken", "kept", "untested", "nothing"]
+"""Why a new one is in force (`first`: none that fits the pool was; `better` than the old one; the old one is
+`broken`), or is not (`kept`: the old one is as good; `untested`: they could not be compared; `nothing` was
+learnt)."""
+IN_FORCE: frozenset[Verdict] = frozenset({"first", "better", "broken"})
+
+
+class Adopted(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one calibration."""
+
+    ladder: Verdict
+    ladder_id: str | None
+    abilities: Verdict
+    abilities_id: str
+
+
+def with_in_force(study: Study, current: Calibrated, cards: Sequence[ModelCard]) -> Study:
+    """The study with what is in force, as far as it fits the models."""
+    return msgspec.structs.replace(
+        study,
+        ladder=None if current.misfits(cards) else current.ladder,
+        abilities=current.abilities_for(cards),
+    )
+
+
+async def adopt(
+    store: CalibrationStore, study: Study, learnt: Learnt, current: Calibrated, pool: Sequence[ModelCard]
+) -> Adopted:
+    """Save what was learnt, and what from; put in force what is to be.
+
+    `current` is in force, and `pool` are all models, those that were not asked included: a ladder that fits
+    them is not replaced by one of some of them, and abilities of the others stay as they were measured.
+    """
+    outcomes = msgspec.structs.replace(study, ladder=None, abilities=None)
+    await store.save_outcomes(msgspec.json.encode(outcomes))
+    identities = {it.model: it.identity for it in study.models}
+    ladder, ladder_id = "nothing", None
+    if learnt.ladder is not None:
+        has_old = current.ladder is not None and not current.misfits(pool)
+        ladder = judge(has_old=has_old, comparison=learnt.ladder_comparison)
+        ladder_id = await store.save_ladder(learnt.ladder, identities, use=ladder in IN_FORCE)
+    abilities = judge(has_old=study.abilities is not None, comparison=learnt.abilities_comparison)
+    return Adopted(
+        ladder=ladder,
+        ladder_id=ladder_id,
+        abilities=abilities,
+        abilities_id=await store.save_abilities(
+            _with_others(learnt.abilities, current.abilities), use=abilities in IN_FORCE
+        ),
+    )
+
+
+def _with_others(new: Abilities, old: Abilities | None) -> Abilities:
+    """The new abilities, and the old ones of models that were not asked."""
+    if old is None or old.artefact != new.artefact:
+        return new
+    asked = {each.model for each in new.models}
+    return msgspec.structs.replace(
+        new, models=(*new.models, *(each for each in old.models if each.model not in asked))
+    )
+
+
+def judge(*, has_old: bool, comparison: Comparison | None) -> Verdict:
+    """Whether the new one comes into force, and why."""
+    if not has_old:
+        return "first"
+    if comparison is None:
+        return "untested"
+    if comparison.is_broken:
+        return "broken"
+    return "better" if comparison.switches else "kept"

@@ -1,0 +1,207 @@
+"""The learner's process: a `Study` comes in on stdin as JSON, what was learnt goes out on stdout.
+
+    python -P -m junctor.routing.calibration.learn  started by `learner.py`; numpy is in `junctor[calibrate]`
+
+What is learnt is compared with what is in force on prompts that neither was learnt from: each fifth of the
+prompts in turn is held back from the new one. What is reported is then learnt from all of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from statistics import NormalDist
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from junctor.chat import Mode
+from junctor.routing.abilities import Abilities, Ability
+from junctor.routing.calibration.ability_fit import Answered, Fitted, fit_abilities, log_losses, read_answered
+from junctor.routing.calibration.calibrate import TooFewOutcomes, calibrate, climb
+from junctor.routing.calibration.outcomes import Floats, Outcomes
+from junctor.routing.calibration.study import Comparison, Learnt, Studied, Study
+from junctor.routing.ladder import Ladder
+
+COMPLETE = 0.8
+"A model that answered a smaller share of the prompts than this is not put on the ladder."
+FOLDS = 5
+MODE: Mode = "balanced"
+"The mode in which ladders are compared."
+EXCHANGE = 0.05
+"What all that the strongest model costs for a prompt is exchanged for: so many right answers."
+FIXED = 1e-4
+"The prior error of an ability that is not to be learnt."
+
+
+def main() -> None:
+    """Read, learn, write."""
+    study = msgspec.json.decode(sys.stdin.buffer.read(), type=Study)
+    sys.stdout.buffer.write(msgspec.json.encode(learn(study)))
+
+
+def learn(study: Study) -> Learnt:
+    """All that a study tells."""
+    strongest = study.strongest or choose_strongest(study)
+    models, which = _complete(study, strongest)
+    outcomes = _outcomes_of(models, which)
+    ladder, no_ladder = _try_calibrate(outcomes, strongest, study)
+    answered = read_answered(study)
+    fitted = fit_abilities(
+        answered, [it.prior for it in study.models], [it.prior_error for it in study.models]
+    )
+    named = {it.model for it in models}
+    return Learnt(
+        strongest=strongest,
+        prompts=outcomes.prompts,
+        left_out=tuple(it.model for it in study.models if it.model not in named),
+        ladder=ladder,
+        no_ladder=no_ladder,
+        abilities=_render(study, fitted),
+        ladder_comparison=_compare_ladders(study, outcomes, strongest, ladder),
+        abilities_comparison=_compare_abilities(study, answered),
+    )
+
+
+def choose_strongest(study: Study) -> str:
+    """The highest mean score; of equals the cheapest. Over the prompts that it answered."""
+
+    def rank(it: Studied) -> tuple[float, float]:
+        scores = [score for score in it.scores if score is not None]
+        usd = [each for each in it.usd if each is not None]
+        return (sum(scores) / max(1, len(scores)), -sum(usd) / max(1, len(usd)))
+
+    return max((it for it in study.models if _share(it) >= COMPLETE), key=rank, default=study.models[0]).model
+
+
+def _share(it: Studied) -> float:
+    return sum(score is not None for score in it.scores) / max(1, len(it.scores))
+
+
+def _complete(study: Study, strongest: str) -> tuple[list[Studied], list[int]]:
+    """The models that answered enough, and the prompts that all of them answered."""
+    models = [it for it in study.models if _share(it) >= COMPLETE or it.model == strongest]
+    which = [at for at in range(len(study.kinds)) if all(it.scores[at] is not None for it in models)]
+    return models, which
+
+
+def _outcomes_of(models: list[Studied], which: list[int]) -> Outcomes:
+    def table(read: Callable[[Studied], tuple[float | None, ...]]) -> Floats:
+        return np.array([[read(it)[at] for at in which] for it in models], float)
+
+    return Outcomes(
+        models=tuple(it.model for it in models),
+        scores=table(lambda it: it.scores),
+        usd=table(lambda it: it.usd),
+        tokens=table(lambda it: it.tokens),
+        answers=tuple(tuple(it.answers[at] for at in which) for it in models),
+    )
+
+
+def _try_calibrate(outcomes: Outcomes, strongest: str, study: Study) -> tuple[Ladder | None, str]:
+    top = outcomes.models.index(strongest)
+    if outcomes.prompts and not outcomes.usd[top].any():
+        return None, f"{strongest} costs nothing: there is nothing to save"
+    try:
+        return calibrate(outcomes, strongest, floor=study.floor, confidence=study.confidence), ""
+    except TooFewOutcomes as error:
+        return None, str(error)
+
+
+def _render(study: Study, fitted: Fitted) -> Abilities:
+    mean_ps = np.interp(fitted.abilities, study.abilities_table, study.mean_ps_table)
+    above = np.interp(fitted.abilities + fitted.errors, study.abilities_table, study.mean_ps_table)
+    below = np.interp(fitted.abilities - fitted.errors, study.abilities_table, study.mean_ps_table)
+    return Abilities(
+        artefact=study.artefact,
+        models=tuple(
+            Ability(
+                model=it.model,
+                identity=it.identity,
+                logits=round(float(fitted.abilities[at]), 4),
+                error=round(float(fitted.errors[at]), 4),
+                p=round(float(mean_ps[at]), 4),
+                p_error=round(float(above[at] - below[at]) / 2, 4),
+                score=_mean([score for score in it.scores if score is not None]),
+                prompts=sum(score is not None for score in it.scores),
+            )
+            for at, it in enumerate(study.models)
+        ),
+    )
+
+
+def _mean(values: list[float]) -> float:
+    return round(sum(values) / len(values), 4) if values else 0.0
+
+
+def _folds(count: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """For each: what is learnt from, what is held back."""
+    order = np.random.default_rng(0).permutation(count)
+    held = [np.sort(order[fold::FOLDS]) for fold in range(FOLDS)]
+    return [(np.setdiff1d(order, test), test) for test in held]
+
+
+def _compare_ladders(
+    study: Study, outcomes: Outcomes, strongest: str, ladder: Ladder | None
+) -> Comparison | None:
+    if study.ladder is None or ladder is None:
+        return None
+    place = {name: at for at, name in enumerate(outcomes.models)}
+    unit = outcomes.usd[place[strongest]].mean()
+    new = np.zeros(outcomes.prompts)
+    for train, test in _folds(outcomes.prompts):
+        learnt, _ = _try_calibrate(outcomes.pick(train), strongest, study)
+        if learnt is None:
+            return None
+        scores, usd = _use(learnt, outcomes.pick(test))
+        new[test] = scores - EXCHANGE * usd / unit
+    scores, usd = _use(study.ladder, outcomes)
+    old = scores - EXCHANGE * usd / unit
+    kept = scores - study.ladder.floor * outcomes.scores[place[study.ladder.strongest]]
+    bound = kept.mean() + NormalDist().inv_cdf(study.ladder.confidence) * _error(kept)
+    return _comparison(old, new, is_broken=bool(bound < 0))
+
+
+def _use(ladder: Ladder, outcomes: Outcomes) -> tuple[Floats, Floats]:
+    """Scores and costs of what a ladder does with prompts: without a promise the strongest answers."""
+    if MODE in ladder.promises:
+        climbed = climb(ladder, outcomes, MODE)
+        return climbed.scores, climbed.usd
+    top = outcomes.models.index(ladder.strongest)
+    return outcomes.scores[top], outcomes.usd[top]
+
+
+def _compare_abilities(study: Study, answered: Answered) -> Comparison | None:
+    """By the log loss on questions held back; how hard these are is learnt beside both from the others."""
+    if study.abilities is None or len(study.kinds) < 2 * FOLDS:
+        return None
+    told = {each.model: each.logits for each in study.abilities.models}
+    fixed = [told[it.model] for it in study.models]
+    old, new = np.zeros(len(study.kinds)), np.zeros(len(study.kinds))
+    for train, test in _folds(len(study.kinds)):
+        seen, held = answered.pick(train), answered.pick(test)
+        fresh = fit_abilities(
+            seen, [it.prior for it in study.models], [it.prior_error for it in study.models]
+        )
+        stale = fit_abilities(seen, fixed, [FIXED] * len(fixed))
+        old[test], new[test] = -log_losses(held, stale), -log_losses(held, fresh)
+    return _comparison(old, new, is_broken=False)
+
+
+def _comparison(old: Floats, new: Floats, *, is_broken: bool) -> Comparison:
+    return Comparison(
+        prompts=len(old),
+        old=float(old.mean()),
+        new=float(new.mean()),
+        error=_error(new - old),
+        is_broken=is_broken,
+    )
+
+
+def _error(values: Floats) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Learning in a process of its own: numpy is an extra, and the server never loads it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Final
+
+import msgspec
+
+from junctor.routing.calibration.study import Learnt, Study
+from junctor.routing.errors import CannotCalibrate
+
+_MODULE: Final = "junctor.routing.calibration.learn"
+# -P: the working directory holds somebody else's files, perhaps one called numpy.py.
+_PYTHON: Final = (sys.executable, "-P")
+
+
+async def check_learner() -> None:
+    """Make sure that it starts, before anything is spent. Raises `CannotCalibrate`."""
+    status, _, said = await _run((*_PYTHON, "-c", f"import {_MODULE}"), b"")
+    if status:
+        last = (said.strip().splitlines() or [f"it ended with status {status}"])[-1]
+        raise CannotCalibrate(f'calibration needs numpy: pip install "junctor[calibrate]" ({last})')
+
+
+async def learn(study: Study) -> Learnt:
+    """What a study tells. Takes seconds. Raises `CannotCalibrate`."""
+    status, output, said = await _run((*_PYTHON, "-m", _MODULE), msgspec.json.encode(study))
+    if status:
+        raise CannotCalibrate(f"the learner ended with status {status}: {said.strip()[-600:]}")
+    return msgspec.json.decode(output, type=Learnt)
+
+
+async def _run(command: tuple[str, ...], data: bytes) -> tuple[int, bytes, str]:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        output, said = await process.communicate(data)
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
+    return process.returncode or 0, output, said.decode(errors="replace")

@@ -1,0 +1,1 @@
+"""Measuring: whether quality held on the traffic itself, and what routing saved."""

@@ -1,0 +1,174 @@
+"""What was learnt comes into force, or does not; it is kept in any case."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from junctor.chat import ModelCard
+from junctor.routing.abilities import Abilities, Ability
+from junctor.routing.calibration.adopt import IN_FORCE, Adopted, adopt, judge, with_in_force
+from junctor.routing.calibration.store import CalibrationStore
+from junctor.routing.calibration.study import Comparison, Learnt, Studied, Study
+from junctor.routing.ladder import FORMAT, Ladder, Rung, Vote
+from junctor.store.database import Database
+
+pytestmark = pytest.mark.anyio
+
+VOTE = Vote((0.1,), 0.2, 0.3, 0.4)
+
+
+def ladder_named(version: str) -> Ladder:
+    return Ladder(
+        format=FORMAT,
+        version=version,
+        strongest="top",
+        rungs=(Rung(("a",), VOTE, {}),),
+        last=VOTE,
+        caution=0.2,
+        floor=0.98,
+        confidence=0.95,
+        prompts=300,
+        promises={},
+    )
+
+
+def studied(name: str) -> Studied:
+    return Studied(
+        model=name,
+        identity=f"x/{name}",
+        prior=0,
+        prior_error=1,
+        ease=(0.0,),
+        scores=(1.0,),
+        usd=(0.1,),
+        tokens=(3,),
+        answers=("4",),
+    )
+
+
+STUDY = Study(
+    models=(studied("a"), studied("top")),
+    kinds=("own",),
+    artefact="router-1",
+    temperature=0.94,
+    abilities_table=(0.0, 1.0),
+    mean_ps_table=(0.5, 0.7),
+    strongest=None,
+    floor=0.98,
+    confidence=0.95,
+)
+CARDS = [ModelCard(name="a", provider="x"), ModelCard(name="top", provider="x")]
+
+
+def abilities_of(*models: str) -> Abilities:
+    return Abilities(
+        artefact="router-1",
+        models=tuple(
+            Ability(model=it, identity=f"x/{it}", logits=0, error=1, p=0.5, p_error=0.1, score=0.5, prompts=9)
+            for it in models
+        ),
+    )
+
+
+def learnt(
+    ladder: Ladder | None, comparison: Comparison | None = None, *, abilities: Abilities | None = None
+) -> Learnt:
+    return Learnt(
+        strongest="top",
+        prompts=300,
+        left_out=(),
+        ladder=ladder,
+        no_ladder="" if ladder else "too few",
+        abilities=abilities or Abilities(artefact="router-1", models=()),
+        ladder_comparison=comparison,
+    )
+
+
+def comparison(new: float, *, is_broken: bool = False) -> Comparison:
+    return Comparison(prompts=300, old=0.8, new=new, error=0.01, is_broken=is_broken)
+
+
+async def adopt_in(store: CalibrationStore, study: Study, what: Learnt, *pool: ModelCard) -> Adopted:
+    """Beside what is in force, in a pool of `a` and `top` unless told."""
+    return await adopt(store, study, what, await store.current(), pool or CARDS)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[CalibrationStore]:
+    async with Database(tmp_path / "junctor.db") as database:
+        yield CalibrationStore(database)
+
+
+@pytest.mark.parametrize(
+    ("has_old", "compared", "verdict"),
+    [
+        (False, None, "first"),
+        (True, None, "untested"),
+        (True, comparison(0.82), "better"),
+        (True, comparison(0.805), "kept"),
+        (True, comparison(0.7, is_broken=True), "broken"),
+    ],
+)
+def test_the_verdict(has_old: bool, compared: Comparison | None, verdict: str) -> None:
+    assert judge(has_old=has_old, comparison=compared) == verdict
+
+
+async def test_the_first_comes_into_force_and_an_equal_one_is_only_kept(store: CalibrationStore) -> None:
+    first = await adopt_in(store, STUDY, learnt(ladder_named("one")))
+    assert (first.ladder, first.abilities) == ("first", "first")
+    study = with_in_force(STUDY, await store.current(), CARDS)
+    assert study.ladder == ladder_named("one")
+    second = await adopt_in(store, study, learnt(ladder_named("two"), comparison(0.8)))
+    assert second.ladder == "kept"
+    assert (await store.current()).ladder == ladder_named("one")
+    assert len([each for each in await store.list() if each.kind == "ladder"]) == 2
+    third = await adopt_in(store, study, learnt(ladder_named("three"), comparison(0.9)))
+    assert third.ladder in IN_FORCE
+    assert (await store.current()).ladder == ladder_named("three")
+
+
+async def test_one_that_does_not_fit_the_pool_is_replaced_uncompared(store: CalibrationStore) -> None:
+    await adopt_in(store, STUDY, learnt(ladder_named("one")))
+    changed = [CARDS[0], msgspec.structs.replace(CARDS[1], upstream="top-v2")]
+    study = with_in_force(STUDY, await store.current(), changed)
+    assert study.ladder is None
+    assert (await adopt_in(store, study, learnt(ladder_named("two")), *changed)).ladder == "first"
+
+
+async def test_learning_no_ladder_leaves_the_old_one_in_force(store: CalibrationStore) -> None:
+    await adopt_in(store, STUDY, learnt(ladder_named("one")))
+    study = with_in_force(STUDY, await store.current(), CARDS)
+    adopted = await adopt_in(store, study, learnt(None))
+    assert (adopted.ladder, adopted.ladder_id) == ("nothing", None)
+    assert (await store.current()).ladder == ladder_named("one")
+
+
+async def test_outcomes_are_kept_without_what_was_in_force(store: CalibrationStore, tmp_path: Path) -> None:
+    study = msgspec.structs.replace(STUDY, ladder=ladder_named("old"))
+    await adopt_in(store, study, learnt(ladder_named("one"), comparison(0.9)))
+    async with Database(tmp_path / "junctor.db") as database:
+        rows = await database.read("SELECT document FROM calibrations WHERE kind = 'outcomes'")
+    assert msgspec.json.decode(rows[0]["document"], type=Study) == STUDY
+
+
+async def test_a_calibration_of_some_models_leaves_the_ladder_and_the_others_abilities(
+    store: CalibrationStore,
+) -> None:
+    """`--models`: it says nothing of the rest of the pool."""
+    whole = learnt(ladder_named("one"), abilities=abilities_of("a", "top"))
+    await adopt_in(store, STUDY, whole)
+    some = msgspec.structs.replace(STUDY, models=(studied("a"), studied("new")))
+    pool = [*CARDS, ModelCard(name="new", provider="x")]
+    study = with_in_force(some, await store.current(), [CARDS[0], pool[2]])
+    assert (study.ladder, study.abilities) == (None, None)
+    two = msgspec.structs.replace(ladder_named("two"), strongest="new")
+    adopted = await adopt_in(store, study, learnt(two, abilities=abilities_of("a", "new")), *pool)
+    assert (adopted.ladder, adopted.abilities) == ("untested", "first")
+    current = await store.current()
+    assert current.ladder == ladder_named("one")
+    assert current.abilities is not None
+    assert [each.model for each in current.abilities.models] == ["a", "new", "top"]

@@ -1,0 +1,48 @@
+"""What a body of feedback must be; that it is kept as it should be: see test_routing_api.py."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from junctor.chat import BadRequest
+from junctor.routing.measuring.feedback import parse_feedback
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b"", None),
+        (b"[]", None),
+        (b'{"request_id": "r"}', "score"),
+        (b'{"request_id": "r", "score": 1, "rating": "good"}', "score"),
+        (b'{"score": 1}', "request_id"),
+        (b'{"request_id": "r", "decision_id": "d", "score": 1}', "request_id"),
+        (b'{"request_id": "r", "score": 1.01}', "score"),
+        (b'{"request_id": "r", "score": -0.01}', "score"),
+        (b'{"request_id": "r", "rating": "great"}', None),
+        (b'{"request_id": "r", "score": "1"}', None),
+        (b'{"request_id": "r", "score": 1, "comment": "x"}', None),
+        (b"\xff", None),
+        (b'{"request_id": ' * 5000, None),
+    ],
+)
+def test_a_bad_body_is_refused_with_its_field(body: bytes, param: str | None) -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse_feedback(body)
+    assert caught.value.param == param
+
+
+@given(st.floats(0, 1))
+def test_every_score_from_0_to_1_is_taken(score: float) -> None:
+    assert parse_feedback(msgspec.json.encode({"decision_id": "dec_1", "score": score})).score == score
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    with suppress(BadRequest):
+        parse_feedback(body)
