@@ -8,7 +8,8 @@ import msgspec
 
 from junctor.chat import ChatRequest, ModelCard, Price
 from junctor.pool.scripted import ScriptedModel, parse_script
-from junctor.routing.ladder import FORMAT, SIGNALS, Ladder, Promise, Rung, Vote
+from junctor.pool.vote import Vote
+from junctor.routing.ladder import FORMAT, SIGNALS, Ladder, Promise, Rung
 
 CHEAP = ("cheap-a", "cheap-b", "cheap-c")
 STRONG = "strong"

@@ -35,10 +35,11 @@ from junctor.chat import (
 from junctor.pool.choice import Policy
 from junctor.pool.metered import CLIENT_GONE, OK, Metered, Spent
 from junctor.pool.resilient import Resilience
+from junctor.pool.vote import Vote
 from junctor.routing.calibration.calibrate import climb
 from junctor.routing.calibration.outcomes import Outcomes
 from junctor.routing.cascade import Cascade, Plan
-from junctor.routing.ladder import FORMAT, SIGNALS, Ladder, Promise, Rung, Vote, models_of
+from junctor.routing.ladder import FORMAT, SIGNALS, Ladder, Promise, Rung, models_of
 from ladders import CHEAP, NEVER, STRONG, a_ladder, request_of, scripted
 
 pytestmark = pytest.mark.anyio

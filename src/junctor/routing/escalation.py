@@ -21,16 +21,8 @@ from junctor.chat import (
     Usage,
 )
 from junctor.pool.metered import cost_of
-from junctor.routing.ladder import (
-    Ladder,
-    Rung,
-    Standing,
-    conclude,
-    expect_gain,
-    models_of,
-    read_signals,
-    stand,
-)
+from junctor.pool.vote import Standing, stand
+from junctor.routing.ladder import Ladder, Rung, conclude, expect_gain, models_of, read_signals
 
 SHOWN_CHARS = 80
 "Of an answer, as much is kept."

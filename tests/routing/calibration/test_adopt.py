@@ -9,11 +9,12 @@ import msgspec
 import pytest
 
 from junctor.chat import ModelCard
+from junctor.pool.vote import Vote
 from junctor.routing.abilities import Abilities, Ability
 from junctor.routing.calibration.adopt import IN_FORCE, Adopted, adopt, judge, with_in_force
 from junctor.routing.calibration.store import CalibrationStore
 from junctor.routing.calibration.study import Comparison, Learnt, Studied, Study
-from junctor.routing.ladder import FORMAT, Ladder, Rung, Vote
+from junctor.routing.ladder import FORMAT, Ladder, Rung
 from junctor.store.database import Database
 
 pytestmark = pytest.mark.anyio

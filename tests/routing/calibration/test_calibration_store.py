@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from junctor.chat import ModelCard
+from junctor.pool.vote import Vote
 from junctor.routing.abilities import Abilities, Ability
 from junctor.routing.calibration.store import NOT_CALIBRATED, Calibrated, CalibrationStore, ladder_of
 from junctor.routing.errors import CannotCalibrate
-from junctor.routing.ladder import FORMAT, Ladder, Rung, Vote
+from junctor.routing.ladder import FORMAT, Ladder, Rung
 from junctor.store.database import Database
 
 pytestmark = pytest.mark.anyio

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from test_calibrate import make_outcomes
 
+from junctor.pool.vote import stand
 from junctor.routing.calibration.fit import RULE_PENALTY, fit_ridge, fit_vote
-from junctor.routing.ladder import stand
 
 
 def test_a_vote_is_calibrated() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from junctor.routing.ladder import FORMAT, Ladder, Vote
+from junctor.pool.vote import Vote
+from junctor.routing.ladder import FORMAT, Ladder
 from junctor.routing.measuring.promise import Promise, PromiseWatch, promise_of, watch
 
 PROMISE = Promise(version="v", margin=0.02, strongest="large")

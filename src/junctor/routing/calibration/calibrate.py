@@ -24,19 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from junctor.chat import Mode
+from junctor.pool.vote import Standing, Vote, stand
 from junctor.routing.calibration.fit import fit_ridge, fit_vote
 from junctor.routing.calibration.outcomes import Floats, Outcomes
-from junctor.routing.ladder import (
-    FORMAT,
-    Ladder,
-    Promise,
-    Rung,
-    Standing,
-    Vote,
-    conclude,
-    read_signals,
-    stand,
-)
+from junctor.routing.ladder import FORMAT, Ladder, Promise, Rung, conclude, read_signals
 
 PRICES = (
     0.005,

@@ -8,8 +8,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from junctor.pool.vote import Vote
 from junctor.routing.calibration.outcomes import Floats, Outcomes
-from junctor.routing.ladder import Vote
 
 VOTE_PENALTY, RULE_PENALTY = 1.0, 150.0
 "Ridge penalties."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from junctor.routing.ladder import Answer
+from junctor.pool.vote import Answer
 
 Floats = NDArray[np.float64]
 
