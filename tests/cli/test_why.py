@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import openai
 import pytest
 
@@ -118,6 +119,22 @@ def cascade(*steps: Step, degraded: bool = False) -> Decision:
             usd=0.000123,
         ),
     )
+
+
+def test_what_was_measured_is_told_with_its_uncertainty(home: Path, junctor: Junctor) -> None:
+    """Also of one that was ruled out; nothing stands beside what was not measured."""
+    told = (("a", 0.87, 0.03, None), ("b", 0.8, None, None), ("c", 0.9, 0.0041, "never"))
+    candidates = tuple(
+        Candidate(name=name, p_good=p, p_source="test", p_error=error, usd=0.1, ruled_out_by=out)
+        for name, p, error, out in told
+    )
+    decision = msgspec.structs.replace(cascade(Step(drafts=(Draft(model="a"),))), escalation=None)
+    said = explained(msgspec.structs.replace(decision, candidates=candidates), home, junctor)
+    assert "a 87.0% ± 3.0 100000.0" in said
+    assert "b 80.0% 100000.0" in said
+    assert "c 90.0% ± 0.4 100000.0" in said
+    assert "a good answer, ± one standard error, in points; from: test" in said
+    assert "±" not in explained(msgspec.structs.replace(decision, id="dec_2"), home, junctor)
 
 
 def test_a_cascade_is_told_step_by_step(home: Path, junctor: Junctor) -> None:

@@ -74,7 +74,9 @@ def _print_decision(decision: Decision) -> None:
         table.add_row(*_row(candidate, chosen=candidate.name == decision.chosen))
     console.print(table)
     sources = ", ".join(sorted({candidate.p_source for candidate in decision.candidates}))
-    console.print(f"[dim]quality: predicted probability of a good answer; from: {sources}[/]")
+    measured = any(candidate.p_error is not None for candidate in decision.candidates)
+    error = ", ± one standard error, in points" if measured else ""
+    console.print(f"[dim]quality: predicted probability of a good answer{error}; from: {sources}[/]")
 
 
 def _print_escalation(escalation: Escalation, chosen: str) -> None:
@@ -130,12 +132,17 @@ def _row(candidate: Candidate, *, chosen: bool) -> tuple[str, ...]:
     style = "bold" if chosen else "dim" if candidate.ruled_out_by else "default"
     cells = (
         candidate.name,
-        f"{candidate.p_good:.1%}",
+        _quality(candidate),
         f"{candidate.usd * 1e6:.1f}",
         f"{_ms(candidate.first_token_ms)} / {_ms(candidate.total_ms)}",
         "chosen" if chosen else _plain(candidate.refused_because or ""),
     )
     return tuple(f"[{style}]{cell}[/]" for cell in cells)
+
+
+def _quality(candidate: Candidate) -> str:
+    error = "" if candidate.p_error is None else f" ± {100 * candidate.p_error:.1f}"
+    return f"{candidate.p_good:.1%}{error}"
 
 
 def _plain(text: str) -> str:
