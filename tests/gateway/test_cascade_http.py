@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import sqlite3
@@ -16,62 +15,16 @@ import httpx
 import openai
 import pytest
 
-from junctor.assemble import choose_members
-from junctor.routing.abilities import identity_of
-from junctor.routing.calibration.store import CalibrationStore
-from junctor.settings import read_settings
-from junctor.store.database import Database
-from ladders import a_ladder
-from running import Running, environment, running
+from running import Running, running
+from served_ladder import ALL_DIFFER, ALL_DIFFER_NANO, CONFIG, store_ladder
 
 ASKED = "How many legs do 3 cats and 15 hens have?"
-MODEL = """
-[[models]]
-name = "{name}"
-provider = "scripted"
-price = {{ input = {usd}, output = {usd} }}
-ability = {ability}
-skills = ["tools", "json"]
-script = [
-  {{ when = "differ", text = "{name} says ", usage = {{ input_tokens = 100, output_tokens = {tokens} }} }},
-  {{ text = "\\\\boxed{{{own}}}." }},
-  {{ when = "tale of 3", text = "Once upon a time there was a {name}, and it was happy for long." }},
-  {{ when = "linger", delay_s = {linger} }}, {{ text = "42" }},
-  {{ when = "weather", tool_call = {{ name = "weather", arguments = '{{"city": "Rome"}}' }} }},
-  {{ turn = true, text = "They have " }}, {{ text = "\\\\boxed{{42}} legs." }},
-]
-"""
-POOL = (
-    ("cheap-a", 1.0, 0.7, 1, 10, 0),
-    ("cheap-b", 1.0, 0.7, 2, 20, 60),
-    ("cheap-c", 2.0, 0.7, 3, 30, 0),
-    ("strong", 30.0, 0.9, 4, 40, 0),
-)
-CONFIG = "[retries]\nattempts = 1\n" + "".join(
-    MODEL.format(name=name, usd=usd, ability=ability, own=own, tokens=tokens, linger=linger)
-    for name, usd, ability, own, tokens, linger in POOL
-)
-
-
-def calibrated(config: str, folder: Path) -> None:
-    """Put a ladder into the database that a server will open."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "junctor.toml"
-    file.write_text(config, encoding="utf-8")
-
-    async def store() -> None:
-        members = await choose_members(read_settings(file), environment(folder))
-        async with Database(folder / "junctor.db") as database:
-            identities = {member.card.name: identity_of(member.card) for member in members}
-            await CalibrationStore(database).save_ladder(a_ladder(), identities, use=True)
-
-    asyncio.run(store())
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("cascade")
-    calibrated(CONFIG, folder)
+    store_ladder(CONFIG, folder)
     with running(CONFIG, folder) as it:
         yield it
 
@@ -114,10 +67,9 @@ def test_whoever_agrees_first_answers_and_is_named_everywhere(server: Running) -
 def test_what_a_cascade_costs_is_the_sum_of_its_calls_and_the_saving_is_of_the_taken_answer(
     server: Running,
 ) -> None:
-    """All four differ: 100 tokens are read by each, 10, 20, 30 and 40 written."""
-    reply = ask(server, "In what do 3 models differ? How many 1s?")
+    reply = ask(server, ALL_DIFFER)
     row = row_of(server, reply)
-    cost = 110 * 1000 + 120 * 1000 + 130 * 2000 + 140 * 30_000
+    cost = ALL_DIFFER_NANO
     assert row["usd_nano"] == cost
     assert (row["model"], row["attempts"]) == ("strong", 4)
     assert (row["input_tokens"], row["output_tokens"]) == (400, 100)
@@ -177,7 +129,7 @@ def test_anthropics_sdk_reads_a_cascades_answer(server: Running, stream: bool) -
 
 
 def test_a_streams_receipt_and_headers_are_of_the_taken_answer(server: Running) -> None:
-    reply = ask(server, "In what do 3 models differ? How many 1s?", stream=True)
+    reply = ask(server, ALL_DIFFER, stream=True)
     comment = next(line for line in reply.text.splitlines() if line.startswith(": junctor "))
     receipt = json.loads(comment.removeprefix(": junctor "))
     row = row_of(server, reply)
@@ -248,7 +200,7 @@ def test_a_client_that_leaves_during_drafts_stops_them_all(server: Running, stre
 
 def test_a_cascade_can_be_turned_off(tmp_path: Path) -> None:
     config = CONFIG + '\n[routing]\ncascade = "off"\n'
-    calibrated(config, tmp_path)
+    store_ladder(config, tmp_path)
     with running(config, tmp_path) as server:
         reply = ask(server)
         assert row_of(server, reply)["attempts"] == 1
@@ -257,7 +209,7 @@ def test_a_cascade_can_be_turned_off(tmp_path: Path) -> None:
 
 def test_answers_can_be_kept_out_of_the_database(tmp_path: Path) -> None:
     config = CONFIG + "\n[routing]\nkeep_answers = false\n"
-    calibrated(config, tmp_path)
+    store_ladder(config, tmp_path)
     with running(config, tmp_path) as server:
         decision = decision_of(server, ask(server))
         assert [draft["answer"] for draft in decision["escalation"]["steps"][0]["drafts"]] == ["answer 1"] * 2
