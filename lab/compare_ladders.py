@@ -1,4 +1,4 @@
-"""What each choice of calibration/calibrate.py is worth: quality at equal savings, on other halves.
+"""What each choice of calibration/rules.py is worth: quality at equal savings, on other halves.
 
     .venv/bin/python lab/compare_ladders.py --data DIR [--only zeroeval] [--strong MODEL ...] [--splits 10]
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluate_routing import STRONG, sides_of
-from junctor.routing.calibration import calibrate, fit
+from junctor.routing.calibration import fit, rules
 from junctor.routing.calibration.outcomes import Outcomes
 from routing_outcomes import covered_models, make_table, read_prompts
 from routing_tables import show
@@ -78,7 +78,7 @@ def try_variant(
 
 
 def _owner(name: str) -> object:
-    return fit if hasattr(fit, name) and name.isupper() else calibrate
+    return fit if hasattr(fit, name) and name.isupper() else rules
 
 
 def _curve(halves: list[tuple[Outcomes, Outcomes]], strong: str) -> dict[str, str]:
@@ -97,12 +97,12 @@ def _curve(halves: list[tuple[Outcomes, Outcomes]], strong: str) -> dict[str, st
 def _points(learnt: Outcomes, tried: Outcomes, strong: str) -> list[tuple[float, float, float]]:
     """(saved, difference, its standard error) for each price."""
     top = learnt.models.index(strong)
-    learn, climb = calibrate._learn, calibrate._climb  # noqa: SLF001 - the lab looks inside
-    steps = calibrate.choose_steps(learnt, top)
-    found = learn(learnt, steps, top)
+    steps = rules.choose_steps(learnt, top)
+    found = rules.learn_rules(learnt, steps, top)
+    counted = rules.count_votes(tried, steps, top, found.votes, rules.CAUTION)
     points = []
-    for price in calibrate.PRICES:
-        climbed = climb(tried, top, steps, found.votes, found.gains[price], calibrate.CAUTION)
+    for price in rules.PRICES:
+        climbed = counted.climb(found.gains[price])
         difference = climbed.scores - tried.scores[top]
         saved = 1 - climbed.usd.sum() / tried.usd[top].sum()
         points.append(
@@ -115,7 +115,7 @@ def choose_by_results(outcomes: Outcomes, top: int) -> list[list[int]]:
     """Greedy: the model that helps most on held-out halves is added, as long as one helps."""
     usd = outcomes.usd.mean(axis=1) / outcomes.usd[top].mean()
     score = outcomes.scores.mean(axis=1)
-    cheap = [at for at in range(len(usd)) if at != top and usd[at] <= calibrate.AFFORDABLE]
+    cheap = [at for at in range(len(usd)) if at != top and usd[at] <= rules.AFFORDABLE]
     cheap = sorted(cheap, key=lambda at: -float(score[at] - 0.06 * usd[at]))[:6]
     if len(cheap) < 2:
         return []
@@ -139,11 +139,9 @@ def _worth(outcomes: Outcomes, steps: list[list[int]], top: int) -> float:
     halves = order[::2], order[1::2]
     total = 0.0
     for train, test in (halves, halves[::-1]):
-        found = calibrate._learn(outcomes.pick(np.sort(train)), steps, top)  # noqa: SLF001
+        found = rules.learn_rules(outcomes.pick(np.sort(train)), steps, top)
         tried = outcomes.pick(np.sort(test))
-        climbed = calibrate._climb(  # noqa: SLF001
-            tried, top, steps, found.votes, found.gains[0.05], calibrate.CAUTION
-        )
+        climbed = rules.count_votes(tried, steps, top, found.votes, rules.CAUTION).climb(found.gains[0.05])
         total += climbed.scores.sum() - 0.05 * climbed.usd.sum() / outcomes.usd[top].mean()
     return float(total / outcomes.prompts)
 

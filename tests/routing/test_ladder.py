@@ -22,7 +22,7 @@ from junctor.routing.ladder import (
 VOTE = Vote((1.0, 0.5, 0.25, 0.1), two=0.5, three=0.25, none=0.0)
 
 
-def make_ladder(caution: float = 0.2) -> Ladder:
+def make_ladder() -> Ladder:
     promise = Promise(price=0.05, saved=0.5, quality=0.8, strongest_quality=0.8, low=0.01)
     rung = Rung(("a", "b"), Vote((1.0, 1.0), 0.5, 0.0, 0.0), {"balanced": (0.0,) * len(SIGNALS)})
     return Ladder(
@@ -31,7 +31,7 @@ def make_ladder(caution: float = 0.2) -> Ladder:
         strongest="s",
         rungs=(rung,),
         last=Vote((1.0, 1.0, 1.5), 0.5, 0.0, -2.0),
-        caution=caution,
+        caution=0.2,
         floor=0.98,
         confidence=0.95,
         prompts=200,
@@ -40,10 +40,11 @@ def make_ladder(caution: float = 0.2) -> Ladder:
 
 
 def test_the_strongest_has_the_last_word_unless_another_answer_is_clearly_likelier() -> None:
-    assert conclude(make_ladder(), [1, 2, 3])[0] == 2
-    assert conclude(make_ladder(), [1, 1, 3])[0] == 0
-    assert conclude(make_ladder(caution=0.9), [1, 1, 3])[0] == 2
-    assert conclude(make_ladder(), [None, None, None])[0] == 2
+    last = Vote((1.0, 1.0, 1.5), 0.5, 0.0, -2.0)
+    assert conclude(last, [1, 2, 3], 0.2)[0] == 2
+    assert conclude(last, [1, 1, 3], 0.2)[0] == 0
+    assert conclude(last, [1, 1, 3], 0.9)[0] == 2
+    assert conclude(last, [None, None, None], 0.2)[0] == 2
 
 
 def test_signals_stand_in_the_order_of_their_names() -> None:

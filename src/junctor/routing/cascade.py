@@ -4,7 +4,7 @@
                                              -> else one more model, and the vote again
            -> at last the strongest -> whose answer is taken? -> Routed -> that answer's events
 
-The rule is the ladder's, exactly as it was calibrated (`calibrate.py`): after each rung the answers are
+The rule is the ladder's, exactly as it was learnt (`calibration/rules.py`): after each rung the answers are
 counted, and the next model is asked where that is expected to bring more than it costs. A model that fails,
 or whose reply is cut short, has given no answer that can be compared. When there is none at all, the
 strongest one is asked at once.

@@ -116,7 +116,7 @@ class Record:
 
     def conclude(self) -> str:
         """The model whose answer is taken after all were asked, the strongest last."""
-        taken, standing = conclude(self._ladder, self.answers)
+        taken, standing = self._conclude(self.answers)
         self._counts.append((standing, None))
         return self._take(taken, _explain_end(standing, taken, len(self.heard), self._ladder.strongest))
 
@@ -132,7 +132,7 @@ class Record:
             return True
         answers, last = self.answers, len(self.heard)
         possible = [None, _ANOTHER, *{answer for answer in answers if answer is not None}]
-        return all(conclude(self._ladder, [*answers, answer])[0] == last for answer in possible)
+        return all(self._conclude([*answers, answer])[0] == last for answer in possible)
 
     def settle(self, chosen: str, because: str, *, degraded: bool = False, estimate: float = 0.0) -> None:
         """Whose answer is taken. `estimate`: what it will cost, where it is only beginning, USD."""
@@ -166,6 +166,9 @@ class Record:
             because, degraded = self._settled
             self.settle(live.model, because, degraded=degraded)
         return self.decision
+
+    def _conclude(self, answers: Sequence[object]) -> tuple[int, Standing]:
+        return conclude(self._ladder.last, answers, self._ladder.caution)
 
     def _take(self, at: int, because: str) -> str:
         name = self.heard[at].model

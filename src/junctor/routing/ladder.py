@@ -5,7 +5,7 @@ After each rung the answers that were given are counted as votes (pool/vote.py),
 whether going on is worth it. The rule is an optimal stopping rule, fitted backwards from the last rung
 (Longstaff and Schwartz, "Valuing American Options by Simulation", 2001): stop where the expected gain in
 quality is smaller than the expected cost of going on.
-`calibrate.py` learns both from outcomes; what is here runs for each request and needs no numpy.
+`calibration/rules.py` learns both from outcomes; what is here runs for each request and needs no numpy.
 
 After the strongest model has answered, too, its answer is taken, unless another one is likelier to be right
 by more than `Ladder.caution`: an answer that differs from the strongest model's has to earn it.
@@ -53,7 +53,7 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
     """What a calibration can say for a mode, and how sure it is."""
 
     price: float
-    "What the strongest model's cost for a prompt is worth in right answers (`calibrate.PRICES`)."
+    "What the strongest model's cost for a prompt is worth in right answers (`rules.PRICES`)."
     saved: float
     "Of the strongest model's cost, held out, 0..1."
     quality: float
@@ -110,11 +110,11 @@ def expect_gain(gains: Sequence[float], signals: Sequence[float]) -> float:
     return sum(map(float.__mul__, gains, signals))
 
 
-def conclude(ladder: Ladder, answers: Sequence[Answer | None]) -> tuple[int, Standing]:
+def conclude(vote: Vote, answers: Sequence[Answer | None], caution: float) -> tuple[int, Standing]:
     """Whose answer is taken once all have answered, the strongest last; and the state of the vote."""
-    standing = stand(ladder.last, answers)
+    standing = stand(vote, answers)
     last = len(answers) - 1
-    if standing.top is not None and standing.p_top - standing.shares[last] > ladder.caution:
+    if standing.top is not None and standing.p_top - standing.shares[last] > caution:
         return standing.top, standing
     return last, standing
 

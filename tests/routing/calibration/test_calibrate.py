@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from junctor.routing.calibration.calibrate import TooFewOutcomes, calibrate, choose_steps, climb, lower_bound
+from junctor.routing.calibration.calibrate import TooFewOutcomes, calibrate, climb, lower_bound
 from junctor.routing.calibration.outcomes import Outcomes
 
 MODELS = ("cheap-a", "cheap-b", "cheap-c", "strong")
@@ -72,14 +72,6 @@ def test_too_little_to_learn_from_is_an_error_that_says_so() -> None:
 def test_the_same_outcomes_give_the_same_ladder() -> None:
     outcomes = make_outcomes(200)
     assert calibrate(outcomes, "strong") == calibrate(outcomes, "strong")
-
-
-def test_the_worthiest_two_are_asked_first() -> None:
-    outcomes = make_outcomes(500, accuracy=(0.6, 0.9, 0.8, 0.95))
-    assert [[MODELS[at] for at in step] for step in choose_steps(outcomes, 3)] == [
-        ["cheap-b", "cheap-c"],
-        ["cheap-a"],
-    ]
 
 
 def test_a_handful_of_faultless_prompts_proves_nothing() -> None:

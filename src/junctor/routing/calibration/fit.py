@@ -54,12 +54,9 @@ def fit_vote(outcomes: Outcomes, models: list[int]) -> Vote:
 
 def _agreement(outcomes: Outcomes, models: list[int]) -> Floats:
     """(n, k, k): 1 where two models gave the same answer, a model with itself included."""
-    same = np.zeros((outcomes.prompts, len(models), len(models)))
-    for at, answers in enumerate(zip(*(outcomes.answers[model] for model in models), strict=True)):
-        for one, answer in enumerate(answers):
-            if answer is not None:
-                same[at, one] = [other == answer for other in answers]
-    return same
+    # None becomes NaN, which equals nothing.
+    patterns = np.array(outcomes.patterns(models), float).reshape(outcomes.prompts, len(models))
+    return (patterns[:, :, None] == patterns[:, None, :]).astype(float)
 
 
 def _vote_shares(

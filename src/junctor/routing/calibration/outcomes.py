@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,16 @@ class Outcomes:
     def prompts(self) -> int:
         """How many."""
         return self.scores.shape[1]
+
+    def patterns(self, models: Sequence[int]) -> list[tuple[int | None, ...]]:
+        """For each prompt which of these models gave equal answers, as small numbers. A vote sees no more."""
+        patterns = list[tuple[int | None, ...]]()
+        for answers in zip(*(self.answers[model] for model in models), strict=True):
+            numbers = dict[Answer, int]()
+            patterns.append(
+                tuple(None if each is None else numbers.setdefault(each, len(numbers)) for each in answers)
+            )
+        return patterns
 
     def pick(self, which: NDArray[np.int64]) -> Outcomes:
         """Some of the prompts."""
