@@ -1,17 +1,8 @@
 """Which requests may climb a cascade: those whose answers are likely to be comparable, and no other. Pure.
 
 A cascade asks several models and compares what they answer. For a poem, an essay or an explanation there is
-nothing to compare: its drafts would be paid for, and waited for, in vain. So this is careful. It asks several
-models where the prompt
-
-- wants JSON or offers tools,
-- states how to answer (`final answer`, `\\boxed`, `yes or no`, ...),
-- lists three choices or more (`A. ...`),
-- has LaTeX in it, or reckons with numbers,
-
-and is not about something creative. Without an explicit wish for the form of the answer, texts to be written
-or rewritten, explanations and code go to one model. Measured on public prompts: 92 % of GSM8K and of MATH
-(level 5) pass, 98 % of MMLU-Pro's, 0 % of MBPP's programming tasks (docs/cascade.md).
+nothing to compare: its drafts would be paid for, and waited for, in vain. So this is careful, about the words
+of the prompt (wording.py) and about all that the request says beside them.
 
 What a promise was learnt on were single prompts, answered once: a conversation that a model has already taken
 part in is not cascaded.
@@ -20,45 +11,16 @@ part in is not cascaded.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from math import log1p
 
 import msgspec
 
 from junctor.chat import Candidate, ChatRequest, Constraints, Skill
-from junctor.routing.features import NAMES
 from junctor.routing.ladder import Ladder, models_of
+from junctor.routing.wording import is_checkable
 
-ASKS_FOR_FORM = (
-    "final answer",
-    "boxed{",
-    "multiple choice",
-    "yes or no",
-    "true or false",
-    "answer with",
-    "answer only",
-    "only the answer",
-    "only the letter",
-    "one word",
-    "single word",
-    "just the number",
-)
-"Words of a prompt that says what its answer shall look like."
 _ALONE = ("logprobs", "top_logprobs", "functions", "modalities", "prediction", "web_search_options")
 "Fields whose replies are more, or other, than an answer."
 _NOTHING = frozenset({b"null", b"false", b"0", b"[]"})
-_PLACE = {name: at for at, name in enumerate(NAMES)}
-_CHOICES = _PLACE["choices"]
-_DIGITS = _PLACE["digits"]
-_OPERATORS = _PLACE["operators"]
-_LATEX = _PLACE["latex"]
-_CREATIVE = _PLACE["creative"]
-_CODE_FENCE = _PLACE["code_fence"]
-_INSTRUCTION = _PLACE["instruction"]
-_HOW_MANY = _PLACE["asks_how_many"]
-_CONDITIONALS = _PLACE["conditionals"]
-_QUESTION = _PLACE["ends_with_question"]
-_MANY_OPERATORS = 0.01
-"Share of the characters."
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -98,24 +60,6 @@ def objection_to(
         if name in away:
             return f"{name} is {away[name]}"
     return _objection_to_limits(ladder, case.request.constraints, by_name)
-
-
-def is_checkable(text: str, named: tuple[float, ...], needs: Collection[Skill]) -> bool:
-    """Whether answers to such a prompt are likely to be comparable."""
-    if "json" in needs or "tools" in needs:
-        return True
-    if named[_CREATIVE]:
-        return False
-    lowered = text.lower()
-    if any(words in lowered for words in ASKS_FOR_FORM) or named[_CHOICES] >= log1p(3):
-        return True
-    if named[_CODE_FENCE] or named[_INSTRUCTION]:
-        return False
-    if named[_LATEX]:
-        return True
-    if named[_DIGITS]:
-        return bool(named[_HOW_MANY] or named[_QUESTION] or named[_OPERATORS] > _MANY_OPERATORS)
-    return bool(named[_HOW_MANY] and named[_CONDITIONALS])
 
 
 def _objection_to_form(case: Case) -> str | None:
