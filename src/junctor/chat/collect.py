@@ -14,8 +14,10 @@ from junctor.chat.events import (
     Event,
     Finished,
     FinishReason,
+    Judging,
     Raw,
     Routed,
+    Settled,
     Started,
     Text,
     Thought,
@@ -63,7 +65,7 @@ async def collect(events: AsyncGenerator[Event, None]) -> Answer:
                     reason = event.reason
                 case Routed():
                     decision = event.decision
-                case Drafted():
+                case Drafted() | Settled() | Judging():
                     pass
                 case Raw():
                     raise TypeError("collect() needs decoded events: ask with relay=None")

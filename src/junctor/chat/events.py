@@ -2,10 +2,12 @@
 
 The order every model keeps:
 
-    Routed?  (Drafted* Routed)?  Started  (Text | Thought | ToolCall | Raw)*  Usage?  Finished
+    Routed?  ((Drafted | Settled | Judging)* Routed)?  Started  (Text | Thought | ToolCall | Raw)*  Usage?
+    Routed?  Finished
 
 `Started` may come again, for another model, as long as nothing of the first was said; so may `Routed`, with
-the same decision as it stands by then: the last one holds. `Drafted` is no part of the answer.
+the same decision as it stands by then: the last one holds. `Drafted`, `Settled` and `Judging` are no part of
+the answer.
 
 A stream that ends without `Finished` was cut; models raise an `UpstreamError` instead.
 """
@@ -15,6 +17,8 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
+
+from junctor.chat.fusion import Verdict
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
@@ -44,7 +48,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """What one model answered to a cascade."""
+    """What one model answered to a cascade or a fusion."""
 
     model: str
     answer: str | None = None
@@ -106,7 +110,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     features: dict[str, float]
     "The named features of the prompt that the prediction saw, for reading, not for recomputing."
     path: str
-    "The kind of decision: `prompt`, or `cascade`."
+    "The kind of decision: `prompt`, `cascade`, or `fusion`."
     took_us: float
     "Time the decision took, microseconds."
     saved_usd: float
@@ -115,6 +119,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     "Version of the predictor that was used."
     escalation: Escalation | None = None
     "Of a cascade: which models were asked, and why this answer was taken."
+    fusion: Verdict | None = None
+    "Of a fusion: its members, their answers, and how one came of them."
 
 
 class Routed(msgspec.Struct, frozen=True, tag=True):
@@ -129,6 +135,23 @@ class Drafted(msgspec.Struct, frozen=True, tag=True):
     draft: Draft
     text: str = ""
     "All that it said."
+
+
+class Settled(msgspec.Struct, frozen=True, tag=True):
+    """The answers still to come cannot change the outcome; who has not answered is called off."""
+
+    model: str
+    "Whose answer it is."
+    awaited: int
+    asked: int
+
+
+class Judging(msgspec.Struct, frozen=True, tag=True):
+    """A model is asked to judge the answers, or to write one from them."""
+
+    judge: str
+    candidates: int
+    "Answers it is shown."
 
 
 class Started(msgspec.Struct, frozen=True, tag=True):
@@ -207,4 +230,4 @@ class Raw(msgspec.Struct, frozen=True, tag=True):
     "False for frames that carry no part of the answer (a role, a ping): they do not count as the first text."
 
 
-Event = Routed | Drafted | Started | Text | Thought | ToolCall | Usage | Finished | Raw
+Event = Routed | Drafted | Settled | Judging | Started | Text | Thought | ToolCall | Usage | Finished | Raw

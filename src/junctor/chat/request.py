@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from junctor.chat.fusion import FusionOptions
+
 Dialect = Literal["openai_chat", "openai_responses", "anthropic_messages", "openai_embeddings"]
 """A wire format for chats, and one for embeddings, which are asked for in the same way. `openai_chat` is also
 the form of `ChatRequest.messages`."""
@@ -75,6 +77,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     "Headers of the caller's that belong to `body` (`anthropic-beta`): for an upstream of the same dialect."
     constraints: Constraints = Constraints()
+    fusion: FusionOptions | None = None
+    "What the request says of its fusion; None: nothing."
     passthrough: dict[str, msgspec.Raw] = {}
     """Every other field of the body, byte for byte: sampling (`temperature`, `top_p`, `stop`, ...) and fields
     that we do not know."""

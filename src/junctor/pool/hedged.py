@@ -15,10 +15,12 @@ from junctor.chat import (
     Drafted,
     Event,
     Finished,
+    Judging,
     JunctorError,
     Model,
     Raw,
     Routed,
+    Settled,
     Started,
     Text,
     Thought,
@@ -86,7 +88,7 @@ def says_something(event: Event) -> bool:
             return event.has_text
         case Text() | Thought() | ToolCall() | Finished():
             return True
-        case Routed() | Drafted() | Started() | Usage():
+        case Routed() | Drafted() | Settled() | Judging() | Started() | Usage():
             return False
 
 
