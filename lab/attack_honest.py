@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from junctor.routing.ask import TEXT_CHARS, sample_text
+from junctor.pool.prompt import TEXT_CHARS, sample_text
 from junctor.routing.policy import TOLERANCE
 from junctor.routing.views import parts_of
 from routing_data import Data, extract, folds_by_stem

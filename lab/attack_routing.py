@@ -27,8 +27,8 @@ import numpy as np
 from attack_honest import honest_rows
 from attack_texts import borrowed, gadgets, handmade, place, vocabulary
 from junctor.chat import ChatRequest, Constraints, Model, ModelCard, Price
+from junctor.pool.prompt import TEXT_CHARS, estimate_tokens, sample_text
 from junctor.pool.scripted import ScriptedModel, parse_script
-from junctor.routing.ask import TEXT_CHARS, estimate_tokens, sample_text
 from junctor.routing.features import extract_features
 from junctor.routing.policy import TOLERANCE
 from junctor.routing.predictor import Predictor, parse_artefact

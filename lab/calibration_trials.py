@@ -16,8 +16,8 @@ import numpy as np
 
 from junctor.chat import ModelCard, Price
 from junctor.lasting import ARTEFACT
+from junctor.pool.prompt import TEXT_CHARS, sample_text
 from junctor.routing.abilities import Abilities, Ability, identity_of
-from junctor.routing.ask import TEXT_CHARS, sample_text
 from junctor.routing.calibration import ability_fit
 from junctor.routing.calibration.ability_fit import Fitted, fit_abilities, read_answered
 from junctor.routing.calibration.grading import PRIOR_ERRORS

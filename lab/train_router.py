@@ -25,7 +25,7 @@ import msgspec
 import numpy as np
 
 from junctor.chat import ModelCard
-from junctor.routing.ask import TEXT_CHARS, sample_text
+from junctor.pool.prompt import TEXT_CHARS, sample_text
 from junctor.routing.features import BUCKETS, FEATURES_VERSION, extract_features
 from junctor.routing.predictor import (
     BYTE_ZERO,

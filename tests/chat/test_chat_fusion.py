@@ -28,9 +28,7 @@ def test_a_verdict_survives_json() -> None:
 
 
 def test_options_take_openrouters_names_and_no_others() -> None:
-    told = (
-        b'{"analysis_models":["a","b"],"model":"j","preset":"x","temperature":0.2}'
-    )
+    told = b'{"analysis_models":["a","b"],"model":"j","preset":"x","temperature":0.2}'
     options = msgspec.json.decode(told, type=FusionOptions)
     assert (options.analysis_models, options.model, options.mode) == (("a", "b"), "j", None)
     with pytest.raises(msgspec.ValidationError, match="panel"):

@@ -1,6 +1,6 @@
 """The router: a Model that answers by choosing a Model.
 
-parse_ask -> extract_features -> predict -> policy.decide -> views.look_again -> pass over the set aside
+parse_prompt -> extract_features -> predict -> policy.decide -> views.look_again -> pass over the set aside
 -> Routed -> the chosen one, else the next
 
 Where there is a calibrated ladder, and the request's answers can be compared, a cascade climbs it instead.
@@ -27,10 +27,10 @@ from junctor.chat import (
     Routed,
 )
 from junctor.pool.choice import Policy
+from junctor.pool.prompt import Prompt, parse_prompt
 from junctor.pool.ration import Ration, Rations
 from junctor.pool.resilient import Resilience
 from junctor.routing.abilities import Abilities
-from junctor.routing.ask import Ask, parse_ask
 from junctor.routing.cascade import Cascade, Plan
 from junctor.routing.checkable import Case, objection_to
 from junctor.routing.conversations import SHORTEST_PROMPT, Conversations, Fingerprints, fingerprint
@@ -50,7 +50,7 @@ _SHOWN = ("tokens", *NAMES)
 class _Sight(msgspec.Struct, frozen=True, gc=False):
     """What the router makes of one request."""
 
-    ask: Ask
+    ask: Prompt
     features: Features
     demand: Demand
     ranking: Ranking
@@ -165,7 +165,7 @@ class Router:
             raise NoModelFits(
                 "the pool holds no model; add a [[models]] to junctor.toml, or pull a local one"
             )
-        ask, limits = parse_ask(request), request.constraints
+        ask, limits = parse_prompt(request), request.constraints
         features = extract_features(ask.text)
         prints = self._fingerprints(request, ask)
         ration = self._rations.of(request.caller)
@@ -212,7 +212,7 @@ class Router:
     def _predict_text(self, text: str) -> Sequence[Prediction]:
         return self._predict(extract_features(text))
 
-    def _fingerprints(self, request: ChatRequest, ask: Ask) -> Fingerprints | None:
+    def _fingerprints(self, request: ChatRequest, ask: Prompt) -> Fingerprints | None:
         """None where nobody can have the prompt in a cache, or where that would save nothing."""
         if self._conversations is None or ask.tokens < SHORTEST_PROMPT:
             return None

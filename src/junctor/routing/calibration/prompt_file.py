@@ -11,7 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from junctor.chat import BadRequest, ChatRequest
-from junctor.routing.ask import parse_ask
+from junctor.pool.prompt import parse_prompt
 from junctor.routing.calibration.questions import Question
 
 OWN = "own"
@@ -49,5 +49,5 @@ def _parse_line(line: str) -> Question:
         if not (said.prompt or "").strip():
             raise BadRequest("`prompt` is empty")
         return Question(prompt=said.prompt or "", answer=answer, kind=OWN)
-    ask = parse_ask(ChatRequest(model="", messages=msgspec.Raw(messages)))
+    ask = parse_prompt(ChatRequest(model="", messages=msgspec.Raw(messages)))
     return Question(prompt=ask.text, answer=answer, kind=OWN, messages=msgspec.Raw(messages))

@@ -18,7 +18,7 @@ from junctor.chat import Answer, Constraints, InternalError, JunctorError, Model
 from junctor.pool.answers import answer_of
 from junctor.pool.ledger import Entry, Ledger
 from junctor.pool.metered import OK, count_prompt_tokens
-from junctor.routing.ask import parse_ask
+from junctor.pool.prompt import parse_prompt
 from junctor.routing.measuring.judge import Judge, Preference
 from junctor.routing.measuring.shadow import Sample, may_see
 from junctor.routing.measuring.store import SHADOW_ROUTE, MeasureStore, Shadow
@@ -146,7 +146,7 @@ class Examiner:
         if judge is None:
             comparable = ours_said is not None and theirs_said is not None
             return "differs" if comparable else "incomparable", None, ""
-        name, question = judge.model.card.name, parse_ask(sample.request).text
+        name, question = judge.model.card.name, parse_prompt(sample.request).text
         preferred = await judge.compare(request_id, question, show(sample.answer), show(theirs))
         if preferred is None:
             return "undecided", None, name
@@ -172,7 +172,7 @@ class Examiner:
         judge = self._judge
         if judge is None or not may_see(sample.decision, judge.model.card.name):
             return None
-        return None if parse_ask(sample.request).needs & _UNSEEN else judge
+        return None if parse_prompt(sample.request).needs & _UNSEEN else judge
 
     def _estimate(self, sample: Sample, judge: Judge | None) -> float:
         """What it may cost at most, or nearly so, USD."""

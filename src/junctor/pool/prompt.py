@@ -1,4 +1,4 @@
-"""What a chat request asks for, as the router sees it: the text to judge, its length, the skills it needs.
+"""What a chat request asks for: the text to judge, its length, the skills it needs.
 
 Pure. The messages are decoded once, leniently: only what routing reads is checked, the rest is the upstream's
 business. Images and audio are stepped over, not copied.
@@ -35,7 +35,7 @@ TOKENS_PER_AUDIO = 600
 "One minute of speech at 10 tokens a second (OpenAI's rate); lengths are not decoded."
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     """What one request asks for."""
 
     text: str
@@ -92,7 +92,7 @@ _KINDS = b"".join(map(_kind, range(256)))
 `3`."""
 
 
-def parse_ask(request: ChatRequest) -> Ask:
+def parse_prompt(request: ChatRequest) -> Prompt:
     """Read a request as the router needs it.
 
     Raises `BadRequest` with the path of the fault (`messages[2].content`) when messages, tools or the
@@ -110,7 +110,7 @@ def parse_ask(request: ChatRequest) -> Ask:
     tokens = _conversation_tokens(messages)
     if tools and request.tools is not None:
         tokens += len(bytes(request.tools)) // 4
-    return Ask(
+    return Prompt(
         text=_text_to_judge(messages),
         tokens=tokens,
         needs=_needs(request, kinds, has_tools=bool(tools)),

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from junctor.chat import BadRequest, ChatRequest
-from junctor.routing.ask import (
+from junctor.pool.prompt import (
     CONTEXT_CHARS,
     TEXT_CHARS,
     TOKENS_PER_IMAGE,
     estimate_tokens,
-    parse_ask,
+    parse_prompt,
     sample_text,
 )
 
@@ -49,7 +49,7 @@ def said(text: str, role: str = "user") -> dict[str, str]:
 def test_malformed_messages_are_refused_with_the_place_of_the_fault(raw: bytes, param: str) -> None:
     """A caller learns where, and never gets a 500."""
     with pytest.raises(BadRequest) as refused:
-        parse_ask(request_of(raw))
+        parse_prompt(request_of(raw))
     assert refused.value.param == param
     assert param in refused.value.message
 
@@ -58,7 +58,7 @@ def test_malformed_messages_are_refused_with_the_place_of_the_fault(raw: bytes, 
 def test_any_json_is_read_or_refused(messages: object) -> None:
     """No input makes another error than `BadRequest`."""
     try:
-        ask = parse_ask(request_of(messages))
+        ask = parse_prompt(request_of(messages))
     except BadRequest:
         return
     assert ask.tokens >= 0
@@ -68,13 +68,13 @@ def test_any_json_is_read_or_refused(messages: object) -> None:
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     """Not even invalid JSON or UTF-8."""
     with pytest.raises(BadRequest):
-        parse_ask(request_of(b"[" + data))
+        parse_prompt(request_of(b"[" + data))
 
 
 def test_the_last_user_turn_is_what_is_judged() -> None:
     """The system prompt is the same for every request of an application: it says nothing about this one."""
     long_turn = "Prove that there are infinitely many primes. " * 12
-    ask = parse_ask(request_of([said("Be brief.", "system"), said("earlier"), said(long_turn)]))
+    ask = parse_prompt(request_of([said("Be brief.", "system"), said("earlier"), said(long_turn)]))
     assert ask.text == long_turn
     assert ask.turns == 3
 
@@ -87,7 +87,7 @@ def test_a_short_turn_is_judged_with_the_turns_before_it() -> None:
         said("Voila.", "assistant"),
         said("And in Greek?"),
     ]
-    text = parse_ask(request_of([said("secret", "system"), *turns])).text
+    text = parse_prompt(request_of([said("secret", "system"), *turns])).text
     assert text.endswith("Translate this poem.\nVoila.\nAnd in Greek?")
     assert "secret" not in text
     assert len(text) <= len("And in Greek?") + CONTEXT_CHARS + 1
@@ -98,17 +98,17 @@ def test_a_conversation_that_ends_with_a_tools_result_is_judged_by_the_users_tur
     result = {"role": "tool", "tool_call_id": "c", "content": "42"}
     call = {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function"}]}
     question = "How warm is it in Rome? " * 30
-    assert parse_ask(request_of([said(question), call, result])).text == question
+    assert parse_prompt(request_of([said(question), call, result])).text == question
 
 
 def test_without_a_user_turn_the_last_message_is_judged() -> None:
     """Some clients send a system message alone."""
-    assert parse_ask(request_of([said("Write a poem.", "developer")])).text == "Write a poem."
+    assert parse_prompt(request_of([said("Write a poem.", "developer")])).text == "Write a poem."
 
 
 def test_a_huge_prompt_is_sampled_at_head_and_tail() -> None:
     """The work after decoding does not grow with the prompt."""
-    ask = parse_ask(request_of([said("HEAD" + "x " * 500_000 + "TAIL")]))
+    ask = parse_prompt(request_of([said("HEAD" + "x " * 500_000 + "TAIL")]))
     assert len(ask.text) == TEXT_CHARS
     assert ask.text.startswith("HEAD")
     assert ask.text.endswith("TAIL")
@@ -127,7 +127,7 @@ def test_needs_are_read_from_the_request() -> None:
     audio = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
     text = {"type": "text", "text": "What is this?"}
     content = {"role": "user", "content": [text, image, audio]}
-    ask = parse_ask(
+    ask = parse_prompt(
         request_of(
             [content],
             tools=msgspec.Raw(b'[{"type": "function"}]'),
@@ -151,21 +151,21 @@ def test_needs_are_read_from_the_request() -> None:
 )
 def test_empty_fields_need_nothing(field: str, raw: bytes) -> None:
     """SDKs send empty and null fields."""
-    assert parse_ask(request_of([said("Hi")], **{field: msgspec.Raw(raw)})).needs == frozenset()
+    assert parse_prompt(request_of([said("Hi")], **{field: msgspec.Raw(raw)})).needs == frozenset()
 
 
 @pytest.mark.parametrize(("field", "raw"), [("tools", b"{}"), ("response_format", b"[]"), ("tools", b"nul")])
 def test_malformed_fields_are_refused_by_name(field: str, raw: bytes) -> None:
     """As malformed messages are."""
     with pytest.raises(BadRequest) as refused:
-        parse_ask(request_of([said("Hi")], **{field: msgspec.Raw(raw)}))
+        parse_prompt(request_of([said("Hi")], **{field: msgspec.Raw(raw)}))
     assert refused.value.param == field
 
 
 def test_asking_for_an_answer_in_audio_needs_audio() -> None:
     """OpenAI's `audio` field goes through untouched, but not every model can speak."""
     passthrough = {"audio": msgspec.Raw(b'{"voice":"alloy"}')}
-    assert "audio" in parse_ask(request_of([said("Hi")], passthrough=passthrough)).needs
+    assert "audio" in parse_prompt(request_of([said("Hi")], passthrough=passthrough)).needs
 
 
 @pytest.mark.parametrize(
@@ -200,12 +200,12 @@ def test_a_repeated_text_counts_in_proportion_even_when_sampled() -> None:
 def test_old_turns_of_a_long_conversation_still_count() -> None:
     """By their length."""
     short, long = ([said("word " * 100)] * turns for turns in (100, 1000))
-    assert parse_ask(request_of(long)).tokens == pytest.approx(
-        10 * parse_ask(request_of(short)).tokens, rel=0.2
+    assert parse_prompt(request_of(long)).tokens == pytest.approx(
+        10 * parse_prompt(request_of(short)).tokens, rel=0.2
     )
 
 
 def test_a_conversation_has_begun_once_a_model_or_a_tool_has_spoken() -> None:
-    assert not parse_ask(request_of([said("Be brief.", "system"), said("Hi"), said("There?")])).begun
-    assert parse_ask(request_of([said("Hi"), said("Hello", "assistant"), said("2 + 2?")])).begun
-    assert parse_ask(request_of([said("Hi"), said("42", "tool")])).begun
+    assert not parse_prompt(request_of([said("Be brief.", "system"), said("Hi"), said("There?")])).begun
+    assert parse_prompt(request_of([said("Hi"), said("Hello", "assistant"), said("2 + 2?")])).begun
+    assert parse_prompt(request_of([said("Hi"), said("42", "tool")])).begun
