@@ -29,7 +29,7 @@ import numpy as np
 from junctor.routing.calibration.outcomes import Outcomes
 from routing_data import folds_by_stem
 from routing_outcomes import Prompts, covered_models, make_table, read_prompts
-from routing_policies import Case, Tried, policies
+from routing_policies import Case, Foresight, Tried, policies
 from routing_tables import show
 
 STRONG = ("claude-3-5-sonnet-20241022", "gpt-4o-2024-08-06")
@@ -144,12 +144,17 @@ def make_case(
         pool = no_stronger(learnt, strong)
         learnt, learnt_at = make_table(fit, sides.fit, pool)
     tried, tried_at = make_table(data, sides.data, pool)
+    foresight = None
+    if learnt is not None and learnt.prompts >= FEWEST:
+        texts = [
+            [side.data.texts[at] for at in which] for side, which in ((fit, learnt_at), (data, tried_at))
+        ]
+        foresight = Foresight(learnt, *texts, wanted.seed)
     return Case(
         strong=strong,
-        fit=learnt if learnt is not None and learnt.prompts >= FEWEST else None,
+        fit=foresight.fit if foresight else None,
         data=tried,
-        fit_texts=[fit.data.texts[at] for at in learnt_at],
-        data_texts=[data.data.texts[at] for at in tried_at],
+        foresight=foresight,
         floor=wanted.floor,
         confidence=wanted.confidence,
         seed=wanted.seed,
@@ -196,38 +201,46 @@ def bootstrap(difference: np.ndarray, seed: int) -> tuple[float, float]:
 
 def try_splits(prompts: Prompts, strong: str, wanted: argparse.Namespace) -> list[dict[str, Any]]:
     """Random halves: how often the floor was met on the half that was not learnt from."""
-    rows = list[dict[str, Any]]()
-    for floor in sorted({0.98, 0.99, wanted.floor}):
-        found = list[tuple[float, float, float, bool, bool]]()
-        for seed in range(wanted.splits):
-            sides = sides_of("zeroeval", prompts, prompts, "", seed + 1000, halves=True)
-            case = make_case(prompts, prompts, sides, strong, wanted)
-            if case is None or case.fit is None:
-                continue
-            case = replace(case, floor=floor)
-            junctor = policies(case, only=("junctor",))[0]
-            reference = case.data.scores[case.top]
-            difference = junctor.scores - reference
-            low = difference.mean() - 1.96 * difference.std() / np.sqrt(len(difference))
-            saved = 1 - junctor.usd.sum() / case.data.usd[case.top].sum()
-            met = junctor.scores.mean() >= floor * reference.mean()
-            found.append((saved, difference.mean(), low, met, bool(junctor.models)))
-        table = np.array(found, float)
-        rows.append(
-            {
-                "strong": strong,
-                "floor_pct": 100 * floor,
-                "splits": len(found),
-                "promised_pct": 100 * table[:, 4].mean(),
-                "met_pct": 100 * table[:, 3].mean(),
-                "saved_pct": 100 * table[:, 0].mean(),
-                "delta_pp": 100 * table[:, 1].mean(),
-                "low_above_minus_1pp_pct": 100 * (table[:, 2] >= -0.01).mean(),
-                "saved_50_pct": 100 * (table[:, 0] >= 0.5).mean(),
-                "both_pct": 100 * ((table[:, 2] >= -0.01) & (table[:, 0] >= 0.5)).mean(),
-            }
-        )
-    return rows
+    floors = sorted({0.98, 0.99, wanted.floor})
+    found: dict[float, list[tuple[float, ...]]] = {floor: [] for floor in floors}
+    for seed in range(wanted.splits):
+        sides = sides_of("zeroeval", prompts, prompts, "", seed + 1000, halves=True)
+        case = make_case(prompts, prompts, sides, strong, wanted)
+        if case is None or case.fit is None:
+            continue
+        for floor in floors:
+            found[floor].append(_try_half(replace(case, floor=floor)))
+    return [_summarise(strong, floor, np.array(rows, float)) for floor, rows in found.items()]
+
+
+def _try_half(case: Case) -> tuple[float, ...]:
+    """Saved, difference, its lower end, was the floor met, was it promised, and the share that climbs."""
+    assert case.foresight is not None
+    junctor = policies(case, only=("junctor",))[0]
+    reference = case.data.scores[case.top]
+    difference = junctor.scores - reference
+    low = difference.mean() - 1.96 * difference.std() / np.sqrt(len(difference))
+    saved = 1 - junctor.usd.sum() / case.data.usd[case.top].sum()
+    met = junctor.scores.mean() >= case.floor * reference.mean()
+    climbs = case.foresight.checkable.mean()
+    return saved, difference.mean(), low, met, bool(junctor.models), climbs
+
+
+def _summarise(strong: str, floor: float, table: np.ndarray) -> dict[str, Any]:
+    saved, difference, low, met, promised, climbs = table.T
+    return {
+        "strong": strong,
+        "floor_pct": 100 * floor,
+        "splits": len(table),
+        "promised_pct": 100 * promised.mean(),
+        "met_pct": 100 * met.mean(),
+        "saved_pct": 100 * saved.mean(),
+        "delta_pp": 100 * difference.mean(),
+        "low_above_minus_1pp_pct": 100 * (low >= -0.01).mean(),
+        "saved_50_pct": 100 * (saved >= 0.5).mean(),
+        "both_pct": 100 * ((low >= -0.01) & (saved >= 0.5)).mean(),
+        "climbs_pct": 100 * climbs.mean(),
+    }
 
 
 def leave_one_out(prompts: Prompts, wanted: argparse.Namespace) -> list[dict[str, Any]]:

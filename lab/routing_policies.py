@@ -5,8 +5,10 @@
   prompt goes to which is left to chance. `static_mix_hindsight` picks the two on `data`: nobody can.
 - `prompt_router`: cheap or strong by the prompt alone; the threshold keeps 99 % of the strong one on `fit`.
 - `cascade`: the pair of cheap models which, returned where they agree, saved most on `fit` and lost nothing.
-- `junctor`: what `auto` does: the calibrated ladder in the mode `balanced`; without a promise, or without
-  anything to calibrate on, the strong model.
+- `junctor`: what `auto` does once it is calibrated on `fit`, in the mode `balanced`. A prompt that looks
+  checkable climbs the ladder, or goes to the strong model where there is no promise. Another one, and every
+  one where no ladder can be made, goes by the prompt: to the cheapest model within two points of the best, as
+  predicted. Where `fit` says nothing of the strong model, that answers.
 - `oracle`: the cheapest model that is right, known beforehand.
 """
 
@@ -14,19 +16,53 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
 from junctor.routing.calibration.calibrate import AFFORDABLE, TooFewOutcomes, calibrate, choose_steps, climb
 from junctor.routing.calibration.outcomes import Outcomes
+from junctor.routing.features import extract_features
 from junctor.routing.ladder import models_of
+from junctor.routing.policy import TOLERANCE
+from junctor.routing.predictor import parse_artefact
+from junctor.routing.wording import is_checkable
 from routing_data import Data, extract
 from routing_fit import columns_of, logits, sigmoid
 from routing_fit import fit as fit_predictor
 from routing_tables import recovered
 
 KEPT = 0.99
+ARTEFACT = Path(__file__).parent.parent / "src/junctor/routing/artefact/router.msgpack"
+TEMPERATURE = parse_artefact(ARTEFACT.read_bytes()).temperature
+
+
+@dataclass(frozen=True, eq=False)
+class Foresight:
+    """What the predictor that serves says of prompts, trained on `fit` alone."""
+
+    fit: Outcomes
+    fit_texts: list[str]
+    data_texts: list[str]
+    seed: int
+
+    @cached_property
+    def p(self) -> tuple[np.ndarray, np.ndarray]:
+        """p(good) for the prompts of `fit` and of `data`, (n, models) each."""
+        texts = [*self.fit_texts, *self.data_texts]
+        inputs, count = extract(texts), self.fit.prompts
+        data = _as_data(self.fit, texts)
+        fitted = fit_predictor(data, inputs, np.arange(len(texts)) < count, self.seed)
+        p = sigmoid(TEMPERATURE * logits(fitted, columns_of(fitted, inputs, np.arange(len(texts)))))
+        return p[:count], p[count:]
+
+    @cached_property
+    def checkable(self) -> np.ndarray:
+        """(n,) of `data`: whether the server would let the prompt climb, by its words."""
+        judged = [is_checkable(text, extract_features(text).named, ()) for text in self.data_texts]
+        return np.array(judged, bool)
 
 
 @dataclass(frozen=True)
@@ -37,8 +73,8 @@ class Case:
     fit: Outcomes | None
     "None: nothing is known of these models."
     data: Outcomes
-    fit_texts: list[str]
-    data_texts: list[str]
+    foresight: Foresight | None
+    "None where `fit` is."
     floor: float
     confidence: float
     seed: int
@@ -93,19 +129,32 @@ def _cheap(case: Case) -> int:
 
 
 def try_junctor(case: Case) -> Tried:
-    """The ladder, learnt and promised on `fit`."""
-    ladder = None
-    if case.fit is not None:
-        try:
-            ladder = calibrate(
-                case.fit, case.strong, floor=case.floor, confidence=case.confidence, seed=case.seed
-            )
-        except TooFewOutcomes:
-            ladder = None
-    if ladder is None or "balanced" not in ladder.promises:
+    """The ladder, learnt and promised on `fit`; for prompts that do not look checkable, the prompt alone."""
+    if case.fit is None or case.foresight is None:
         return Tried("junctor", case.data.scores[case.top], case.data.usd[case.top])
-    climbed = climb(ladder, case.data, "balanced")
-    return Tried("junctor", climbed.scores, climbed.usd, " > ".join(models_of(ladder)))
+    alone = _by_prompt(case, case.foresight)
+    try:
+        ladder = calibrate(
+            case.fit, case.strong, floor=case.floor, confidence=case.confidence, seed=case.seed
+        )
+    except TooFewOutcomes:
+        return Tried("junctor", *alone)
+    climbs = case.foresight.checkable
+    scores, usd, models = case.data.scores[case.top], case.data.usd[case.top], ""
+    if "balanced" in ladder.promises:
+        climbed = climb(ladder, case.data, "balanced")
+        scores, usd, models = climbed.scores, climbed.usd, " > ".join(models_of(ladder))
+    return Tried("junctor", np.where(climbs, scores, alone[0]), np.where(climbs, usd, alone[1]), models)
+
+
+def _by_prompt(case: Case, foresight: Foresight) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and costs of the cheapest models that are predicted to be close enough to the best."""
+    assert case.fit is not None
+    p = foresight.p[1]
+    enough = p >= p.max(axis=1, keepdims=True) - TOLERANCE["balanced"]
+    chosen = np.where(enough, case.fit.usd.mean(axis=1), np.inf).argmin(axis=1)
+    at = np.arange(case.data.prompts)
+    return case.data.scores[chosen, at], case.data.usd[chosen, at]
 
 
 def try_mix(case: Case, usd: float, *, hindsight: bool = False) -> Tried:
@@ -133,10 +182,10 @@ def try_mix(case: Case, usd: float, *, hindsight: bool = False) -> Tried:
 
 def try_prompt_router(case: Case) -> Tried | None:
     """The predictor that serves, trained on `fit` alone, between the cheap model and the strong one."""
-    if case.fit is None:
+    if case.fit is None or case.foresight is None:
         return None
     cheap = _cheap(case)
-    learnt, tried = _predicted_gains(case, cheap)
+    learnt, tried = (p[:, case.top] - p[:, cheap] for p in case.foresight.p)
     fit_scores = case.fit.scores[[cheap, case.top]]
     order = np.argsort(-learnt, kind="stable")
     step = (fit_scores[1] - fit_scores[0])[order]
@@ -154,14 +203,10 @@ def try_prompt_router(case: Case) -> Tried | None:
     )
 
 
-def _predicted_gains(case: Case, cheap: int) -> tuple[np.ndarray, np.ndarray]:
-    """p(strong) - p(cheap) for the prompts of `fit` and of `data`."""
-    assert case.fit is not None
-    texts = [*case.fit_texts, *case.data_texts]
-    inputs, count = extract(texts), case.fit.prompts
-    models = len(case.fit.models)
-    prompt = np.tile(np.arange(count, dtype=np.int32), models)
-    data = Data(
+def _as_data(fit: Outcomes, texts: list[str]) -> Data:
+    """The outcomes of `fit` as the trainer reads them; its prompts are the first of `texts`."""
+    models, count = len(fit.models), fit.prompts
+    return Data(
         ids=texts,
         texts=texts,
         prompt_tokens=np.zeros(len(texts), np.float32),
@@ -169,21 +214,16 @@ def _predicted_gains(case: Case, cheap: int) -> tuple[np.ndarray, np.ndarray]:
         set_index=np.zeros(len(texts), int),
         family=np.full(len(texts), "fit"),
         stem=np.array(texts),
-        models=list(case.fit.models),
-        prompt=prompt,
+        models=list(fit.models),
+        prompt=np.tile(np.arange(count, dtype=np.int32), models),
         model=np.repeat(np.arange(models, dtype=np.int32), count),
-        score=case.fit.scores.ravel().astype(np.float32),
-        tokens=case.fit.tokens.ravel().astype(np.float32),
-        usd=case.fit.usd.ravel().astype(np.float32),
+        score=fit.scores.ravel().astype(np.float32),
+        tokens=fit.tokens.ravel().astype(np.float32),
+        usd=fit.usd.ravel().astype(np.float32),
         aliases={},
         digest="",
         sources={},
     )
-    chosen = np.arange(len(texts)) < count
-    fitted = fit_predictor(data, inputs, chosen, case.seed)
-    p = sigmoid(logits(fitted, columns_of(fitted, inputs, np.arange(len(texts)))))
-    gain = p[:, case.top] - p[:, cheap]
-    return gain[:count], gain[count:]
 
 
 def _ranked(gain: np.ndarray, cheap: np.ndarray, strong: np.ndarray) -> tuple[float, float, float]:

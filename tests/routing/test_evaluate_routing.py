@@ -26,12 +26,15 @@ POLICIES = {
 }
 
 
-def write_set(folder: Path, prompts: int, seed: int, *, answers: bool = True) -> None:
+SUM = "How much is {} plus {}?"
+
+
+def write_set(folder: Path, prompts: int, seed: int, *, answers: bool = True, asks: str = SUM) -> None:
     """`toy/sums`: what each model answered, whether it was right, what it cost."""
     rng = np.random.default_rng(seed)
     rows, outcomes, lines = [], [], []
     for at in range(prompts):
-        ease, text = rng.normal(0, 1.3), f"What is {seed} plus {at}, and why? {'Explain. ' * (at % 7)}"
+        ease, text = rng.normal(0, 1.3), f"{asks.format(seed, at)} {'Think twice. ' * (at % 7)}"
         said = {}
         for model, (accuracy, usd) in MODELS.items():
             logit = 1.4 * np.log(accuracy / (1 - accuracy)) + ease
@@ -74,9 +77,7 @@ def by_policy(rows: list[dict[str, object]]) -> dict[str, dict[str, object]]:
 def test_every_policy_has_a_row_and_a_good_pool_saves(tmp_path: Path) -> None:
     write_set(tmp_path / "fit", 400, 1)
     write_set(tmp_path / "data", 500, 2)
-    rows = {
-        str(row["policy"]): row for row in evaluate("--fit", tmp_path / "fit", "--data", tmp_path / "data")
-    }
+    rows = by_policy(evaluate("--fit", tmp_path / "fit", "--data", tmp_path / "data"))
     assert set(rows) == POLICIES
     assert {row["strong"] for row in rows.values()} == {"big"}
     assert rows["always_strong"]["saved_pct"] == rows["always_strong"]["quality_delta_pp"] == 0
@@ -87,12 +88,20 @@ def test_every_policy_has_a_row_and_a_good_pool_saves(tmp_path: Path) -> None:
     assert rows["prompt_router"]["apgr"] is not None
 
 
+def test_prompts_that_do_not_look_checkable_never_climb(tmp_path: Path) -> None:
+    """What the ladder learnt from others saves nothing on them: one model answers, chosen by the prompt."""
+    write_set(tmp_path / "fit", 400, 1)
+    write_set(tmp_path / "data", 500, 2, asks="Write a story about {} and {} hens.")
+    rows = by_policy(evaluate("--fit", tmp_path / "fit", "--data", tmp_path / "data"))
+    assert float(str(rows["cascade"]["saved_pct"])) > 30
+    assert float(str(rows["junctor"]["saved_pct"])) < 10
+    assert "tiny-a" in str(rows["junctor"]["models"]), "there is a promise, for others"
+
+
 def test_without_answers_nothing_can_agree_and_the_strong_model_answers(tmp_path: Path) -> None:
     write_set(tmp_path / "fit", 200, 1, answers=False)
     write_set(tmp_path / "data", 200, 2, answers=False)
-    rows = {
-        str(row["policy"]): row for row in evaluate("--fit", tmp_path / "fit", "--data", tmp_path / "data")
-    }
+    rows = by_policy(evaluate("--fit", tmp_path / "fit", "--data", tmp_path / "data"))
     assert rows["junctor"]["saved_pct"] == rows["junctor"]["quality_delta_pp"] == 0
 
 
@@ -100,9 +109,7 @@ def test_questions_of_the_data_are_not_learnt_from(tmp_path: Path) -> None:
     """All of `fit` stands in `data`: nothing is left to learn from, so nothing is promised."""
     write_set(tmp_path / "fit", 150, 1)
     write_set(tmp_path / "data", 300, 1)
-    rows = {
-        str(row["policy"]): row for row in evaluate("--fit", tmp_path / "fit", "--data", tmp_path / "data")
-    }
+    rows = by_policy(evaluate("--fit", tmp_path / "fit", "--data", tmp_path / "data"))
     assert rows["junctor"]["saved_pct"] == 0
 
 
