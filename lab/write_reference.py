@@ -27,7 +27,7 @@ from junctor.wire.openapi import Served, render_routes
 ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src" / "junctor"
 OUT = ROOT / "docs" / "reference"
-ROOMS = ("chat", "wire", "store", "pool", "gateway", "routing", "serving", "cli")
+ROOMS = ("chat", "wire", "store", "pool", "gateway", "routing", "fusion", "serving", "cli")
 BEGIN = "<!-- rooms: written by lab/write_reference.py from the modules' first lines -->"
 END = "<!-- /rooms -->"
 NOTE = "<!-- Written by lab/write_reference.py; change the source, not this file. -->\n"

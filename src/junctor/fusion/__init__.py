@@ -1,0 +1,1 @@
+"""Fusion: several models are asked at once, and one answer comes of theirs."""
