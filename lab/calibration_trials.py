@@ -24,12 +24,12 @@ from junctor.routing.calibration.grading import PRIOR_ERRORS
 from junctor.routing.calibration.prompt_file import OWN
 from junctor.routing.calibration.study import Studied, Study
 from junctor.routing.features import BUCKETS, extract_features
+from junctor.routing.names import short_name
 from junctor.routing.predictor import (
     Placed,
     Predictor,
     parse_artefact,
     render_artefact,
-    short_name,
 )
 from routing_data import Data, Inputs, extract
 from routing_fit import Words, fit, sigmoid

@@ -27,7 +27,8 @@ from junctor.assemble import weights_dir
 from junctor.chat import ChatRequest, collect
 from junctor.lasting import ARTEFACT
 from junctor.pool.transport import Transport
-from junctor.routing.predictor import Artefact, canonical_name, parse_artefact, short_name
+from junctor.routing.names import canonical_name, short_name
+from junctor.routing.predictor import Artefact, parse_artefact
 from junctor.serving.card import card_of
 from junctor.serving.engine import LlamaEngine
 from junctor.serving.llama import LocalModel

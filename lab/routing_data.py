@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from junctor.routing.features import BUCKETS, extract_features
-from junctor.routing.predictor import canonical_name
+from junctor.routing.names import canonical_name
 
 EXCLUDED = {
     ("mmlupro", "gemini-1.5-pro-002"): "skips its reasoning in some categories and not in others",

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from junctor.routing.calibration.outcomes import Outcomes
-from junctor.routing.predictor import canonical_name
+from junctor.routing.names import canonical_name
 from routing_data import Data, load
 
 COVERED = 0.95

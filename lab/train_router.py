@@ -27,6 +27,7 @@ import numpy as np
 from junctor.chat import ModelCard
 from junctor.pool.prompt import TEXT_CHARS, sample_text
 from junctor.routing.features import BUCKETS, FEATURES_VERSION, extract_features
+from junctor.routing.names import short_name
 from junctor.routing.predictor import (
     BYTE_ZERO,
     DIFFICULTY,
@@ -39,7 +40,6 @@ from junctor.routing.predictor import (
     Training,
     parse_artefact,
     render_artefact,
-    short_name,
 )
 from routing_data import Data, Inputs, extract, folds_by_stem, load
 from routing_fit import Fit, columns_of, fit, logits, served_bias, sigmoid

@@ -20,10 +20,8 @@ from junctor.routing.predictor import (
     Artefact,
     ArtefactError,
     Predictor,
-    canonical_name,
     parse_artefact,
     render_artefact,
-    short_name,
 )
 
 SHIPPED = (Path(junctor.routing.__file__).parent / "artefact" / "router.msgpack").read_bytes()
@@ -217,15 +215,6 @@ def test_length_is_predicted_per_model() -> None:
     }
     assert len(lengths) > 5
     assert all(math.isfinite(length) for length in lengths)
-
-
-def test_names_have_one_spelling() -> None:
-    """And a short form without date, tuning and quantisation."""
-    assert canonical_name("meta-llama/Meta-Llama-3.1-8B-Instruct") == "llama-3-1-8b-instruct"
-    assert canonical_name("Llama-3.1-405B-Inst@sambanova") == "llama-3-1-405b-instruct"
-    assert short_name("claude-3-5-sonnet-20241022") == "claude-3-5-sonnet"
-    assert short_name("qwen2-5-7b-instruct-q4-k-m") == "qwen2-5-7b"
-    assert short_name("gpt-4o-2024-08-06") == "gpt-4o"
 
 
 def measured_of(card: ModelCard, *, logits: float, p: float, artefact: str) -> Abilities:

@@ -14,7 +14,6 @@ ability that is declared (`ModelCard.ability`) or estimated from its price; p ri
 
 from __future__ import annotations
 
-import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -28,6 +27,7 @@ import msgspec
 from junctor.chat import ModelCard
 from junctor.routing.abilities import Abilities, Ability, match_abilities
 from junctor.routing.features import BUCKETS, FEATURES_VERSION, NAMES, Features
+from junctor.routing.names import canonical_name, short_name
 
 FORMAT = 1
 "Layout of the artefact's file. Another one is refused."
@@ -40,10 +40,6 @@ DIFFICULTY, LENGTH = 0, 1
 FIRST_TOPIC = 2
 MIN_TOKENS, MAX_TOKENS = 8.0, 4096.0
 "Bounds on a predicted length."
-
-_SUFFIX = re.compile(
-    r"-(?:20\d\d-?\d\d-?\d\d|[01]\d[0-3]\d|v0-\d|00\d|latest|instruct|chat|it|gguf|q\d(?:-[0-9a-z])*)$"
-)
 
 
 class KnownModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,23 +174,6 @@ def _has_shape(artefact: Artefact) -> bool:
 def render_artefact(artefact: Artefact) -> bytes:
     """The bytes of an artefact's file; equal artefacts give equal bytes."""
     return msgspec.msgpack.encode(artefact)
-
-
-def canonical_name(name: str) -> str:
-    """One spelling of a model's name: lower case, no maker or host, dashes only (`llama-3-1-8b-instruct`)."""
-    name = name.lower().rsplit("/", 1)[-1].split("@")[0]
-    for mark in "_.: ":
-        name = name.replace(mark, "-")
-    if name.endswith("-inst"):
-        name += "ruct"
-    return name.removeprefix("meta-")
-
-
-def short_name(name: str) -> str:
-    """A canonical name without date, tuning and quantisation: `gpt-4o-mini-2024-07-18` -> `gpt-4o-mini`."""
-    while (shorter := _SUFFIX.sub("", name)) != name:
-        name = shorter
-    return name
 
 
 class Predictor:
