@@ -25,6 +25,14 @@ from routing_tables import show
 
 MOST_MODELS = 5
 SAVED = (0.4, 0.5, 0.6, 0.7)
+_choose_steps = rules.choose_steps
+
+
+def _one_by_one(outcomes: Outcomes, top: int) -> list[list[int]]:
+    """The same models, but it is decided after the first answer, too, whether to go on."""
+    return [[model] for step in _choose_steps(outcomes, top) for model in step]
+
+
 VARIANTS: dict[str, dict[str, object]] = {
     "as it is": {},
     "2 cheap models": {"CHEAP_MODELS": 2},
@@ -38,6 +46,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "worth of cost 0.1": {"WORTH_OF_COST": 0.1},
     "worth of cost 0.5": {"WORTH_OF_COST": 0.5},
     "models chosen by their results": {"choose_steps": None},
+    "one model a rung": {"choose_steps": _one_by_one},
 }
 
 

@@ -202,6 +202,7 @@ def _router_of(
         abilities=calibrated.abilities,
         ladder=terms.ladder,
         keeps_answers=settings.routing.keep_answers,
+        asks_in_turn=settings.routing.drafts == "sequential",
         conversations=conversations,
         rations=lasting.limits.rations,
         looks_again=settings.routing.second_look,

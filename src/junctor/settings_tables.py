@@ -143,6 +143,9 @@ class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     cascade: Literal["auto", "off"] = "auto"
     """Whether cheap models are asked first, and the strongest only where their answers do not settle it.
     `auto`: once `junctor calibrate` has found what can be promised for it; where answers can be compared."""
+    drafts: Literal["parallel", "sequential"] = "parallel"
+    """How a cascade asks the models of a step: at once, or one after the other. That changes no answer;
+    `sequential` takes longer, and is for models that share one machine."""
     keep_answers: bool = True
     """Whether the decision of a cascade keeps what was compared, such as a number or a letter, at most 80
     characters of each answer. Without it, equal answers are only numbered."""

@@ -168,9 +168,8 @@ def test_tool_calls_that_are_equal_are_made_once(server: Running) -> None:
     assert answer == 'call weather({"city":"Rome"})'
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_leaves_during_drafts_stops_them_all(server: Running, stream: bool) -> None:
-    """One model hangs for a minute; the row is there long before (measured: after 0 to 3 ms)."""
+def leave_while_asked(server: Running, model: str, stream: bool) -> dict[str, Any]:
+    """A client that leaves while this model hangs, and the row that is left."""
     body = json.dumps(
         {"model": "auto", "stream": stream, "messages": [{"role": "user", "content": "linger: 17 * 23 = ?"}]}
     ).encode()
@@ -180,7 +179,7 @@ def test_a_client_that_leaves_during_drafts_stops_them_all(server: Running, stre
     with socket.create_connection((host, int(port)), timeout=10) as line:
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
         line.sendall(head.encode() + body)
-        while not server.app._current.resilience.health()["cheap-b"].waiting:
+        while not server.app._current.resilience.health()[model].waiting:
             time.sleep(0.01)
     left = time.monotonic()
     while True:
@@ -191,7 +190,13 @@ def test_a_client_that_leaves_during_drafts_stops_them_all(server: Running, stre
             break
         assert time.monotonic() - left < 30
         time.sleep(0.01)
-    row = dict(rows[-1])
+    return dict(rows[-1])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_during_drafts_stops_them_all(server: Running, stream: bool) -> None:
+    """One model hangs for a minute; the row is there long before (measured: after 0 to 3 ms)."""
+    row = leave_while_asked(server, "cheap-b", stream)
     assert row["outcome"] == "client_gone"
     assert row["attempts"] == 2
     found = httpx.get(f"{server.url}/api/decisions/{row['decision_id']}").json()
@@ -205,6 +210,16 @@ def test_a_cascade_can_be_turned_off(tmp_path: Path) -> None:
         reply = ask(server)
         assert row_of(server, reply)["attempts"] == 1
         assert decision_of(server, reply)["path"] == "prompt"
+
+
+def test_models_can_be_asked_in_turn(tmp_path: Path) -> None:
+    """While the first one hangs, the second is not asked; all of a rung are asked in the end."""
+    config = CONFIG.replace("delay_s = 0 }", "delay_s = 60 }", 1) + '\n[routing]\ndrafts = "sequential"\n'
+    store_ladder(config, tmp_path)
+    with running(config, tmp_path) as server:
+        assert leave_while_asked(server, "cheap-a", stream=False)["attempts"] == 1
+        reply = ask(server)
+        assert (reply.headers["x-junctor-model"], row_of(server, reply)["attempts"]) == ("cheap-a", 2)
 
 
 def test_answers_can_be_kept_out_of_the_database(tmp_path: Path) -> None:

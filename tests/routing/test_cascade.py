@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import numpy as np
@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from climbing import Climb, pool
 from junctor.chat import (
-    Candidate,
     ChatRequest,
-    Decision,
     Drafted,
     Event,
     Finished,
@@ -32,79 +31,14 @@ from junctor.chat import (
     Usage,
     collect,
 )
-from junctor.pool.choice import Policy
-from junctor.pool.metered import CLIENT_GONE, OK, Metered, Spent
-from junctor.pool.resilient import Resilience
+from junctor.pool.metered import CLIENT_GONE, OK
 from junctor.pool.vote import Vote
 from junctor.routing.calibration.calibrate import climb
 from junctor.routing.calibration.outcomes import Outcomes
-from junctor.routing.cascade import Cascade, Plan
 from junctor.routing.ladder import FORMAT, SIGNALS, Ladder, Promise, Rung, models_of
 from ladders import CHEAP, NEVER, STRONG, a_ladder, request_of, scripted
 
 pytestmark = pytest.mark.anyio
-
-
-def decision_over(names: Sequence[str], usd: float = 0.001) -> Decision:
-    candidates = tuple(Candidate(name=name, p_good=0.8, p_source="test", usd=usd) for name in names)
-    return Decision(
-        id="dec_1",
-        request_id="req_1",
-        candidates=candidates,
-        chosen=names[0],
-        rule="balanced: cheapest",
-        mode="balanced",
-        floor=None,
-        features={"tokens": 10.0},
-        path="prompt",
-        took_us=100.0,
-        saved_usd=0.0,
-        artefact="test",
-    )
-
-
-class Climb:
-    """A cascade over some models, and what it leaves behind."""
-
-    def __init__(self, *models: Model, ladder: Ladder | None = None, **more: object) -> None:
-        self.saved = list[Decision]()
-        self.spent = list[Spent]()
-        self.resilience = Resilience(Policy(attempts=1))
-        metered = [Metered(model, lambda _, spent: self.spent.append(spent)) for model in models]
-        watched = {model.card.name: self.resilience.watch(model) for model in metered}
-        self.ladder = ladder or a_ladder()
-        order = tuple(model.card.name for model in models)
-        self.cascade = Cascade(
-            Plan(ladder=self.ladder, mode="balanced", decision=decision_over(order), order=order),
-            watched,
-            self.resilience,
-            ModelCard(name="auto"),
-            save=self.saved.append,
-            **more,  # pyright: ignore[reportArgumentType]
-        )
-
-    async def events(self, request: ChatRequest | None = None) -> list[Event]:
-        async with aclosing(self.cascade.answer(request or request_of())) as events:
-            return [event async for event in events]
-
-    @property
-    def decision(self) -> Decision:
-        (decision,) = self.saved
-        return decision
-
-    @property
-    def asked(self) -> list[list[str]]:
-        assert self.decision.escalation is not None
-        return [[draft.model for draft in step.drafts] for step in self.decision.escalation.steps]
-
-
-def pool(**said: object) -> list[Model]:
-    """Four models; what is not said is 42. A text, or steps."""
-    models = list[Model]()
-    for name in (*CHEAP, STRONG):
-        steps = said.get(name.replace("-", "_"), "42")
-        models.append(scripted(name, {"text": steps}) if isinstance(steps, str) else scripted(name, *steps))  # pyright: ignore[reportGeneralTypeIssues]
-    return models
 
 
 async def test_where_the_cheap_agree_nobody_else_is_asked() -> None:
@@ -390,11 +324,11 @@ TABLES = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(ladders(), TABLES)
+@given(ladders(), TABLES, st.booleans())
 def test_it_climbs_exactly_as_the_calibration_does(
-    ladder: Ladder, table: list[tuple[tuple[int | None, int], ...]]
+    ladder: Ladder, table: list[tuple[tuple[int | None, int], ...]], in_turn: bool
 ) -> None:
-    """Same answers taken, same money spent, for any ladder and any outcomes."""
+    """Same answers taken, same money spent, for any ladder and any outcomes, at once or in turn."""
     rng = np.random.default_rng(len(table))
     usd = np.array([[(30 if at == 3 else 1) * row[at][1] * 1e-6 for row in table] for at in range(4)])
     outcomes = Outcomes(
@@ -407,7 +341,7 @@ def test_it_climbs_exactly_as_the_calibration_does(
     expected = climb(ladder, outcomes, "balanced")
     for prompt, row in enumerate(table):
         models = [_telling(name, *said) for name, said in zip(models_of(ladder), row, strict=True)]
-        climbed = Climb(*models, ladder=ladder)
+        climbed = Climb(*models, ladder=ladder, asks_in_turn=in_turn)
         answer = asyncio.run(collect(climbed.cascade.answer(request_of())))
         taken = models_of(ladder).index(answer.model)
         assert outcomes.scores[taken, prompt] == expected.scores[prompt]

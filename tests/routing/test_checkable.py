@@ -32,10 +32,13 @@ def object_to(
     ladder: Ladder | None = None,
     among: list[Candidate] | None = None,
     away: Mapping[str, str] | None = None,
+    asks_in_turn: bool = False,
     **case: object,
 ) -> str | None:
     made = case_of(request or request_of(SUM), **case)  # pyright: ignore[reportArgumentType]
-    return objection_to(ladder or a_ladder(), made, among or candidates(), away or {})
+    return objection_to(
+        ladder or a_ladder(), made, among or candidates(), away or {}, asks_in_turn=asks_in_turn
+    )
 
 
 def test_the_prompt_must_ask_for_something_that_can_be_compared() -> None:
@@ -84,6 +87,9 @@ def test_a_limit_on_time_holds_for_one_answer_after_the_other() -> None:
     assert "3e+03 ms" in (
         object_to(request_of(constraints=Constraints(max_total_ms=2999)), among=timed) or ""
     )
+    in_turn = request_of(constraints=Constraints(max_total_ms=3999))
+    assert "4e+03 ms" in (object_to(in_turn, among=timed, asks_in_turn=True) or "")
+    assert object_to(in_turn, among=timed) is None
 
 
 def test_conversations_sound_and_high_floors_stay_with_one_model() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from junctor.chat import Answer, Candidate, Decision, Price, UpstreamBroken, Usage
+from climbing import decision_over
+from junctor.chat import Answer, Price, UpstreamBroken, Usage
 from junctor.routing.escalation import Heard, Record, hear, render_draft
 from ladders import CHEAP, STRONG, a_ladder
 
@@ -10,23 +11,7 @@ PRICES: dict[str, Price | None] = dict.fromkeys((*CHEAP, STRONG), Price(input=1,
 
 
 def record(**more: object) -> Record:
-    candidates = tuple(
-        Candidate(name=name, p_good=0.8, p_source="test", usd=0.5) for name in (*CHEAP, STRONG)
-    )
-    decision = Decision(
-        id="dec_1",
-        request_id="req_1",
-        candidates=candidates,
-        chosen="cheap-a",
-        rule="",
-        mode="balanced",
-        floor=None,
-        features={},
-        path="prompt",
-        took_us=1.0,
-        saved_usd=0.1,
-        artefact="test",
-    )
+    decision = decision_over((*CHEAP, STRONG), usd=0.5)
     return Record(decision, a_ladder(), "balanced", PRICES, **more)  # pyright: ignore[reportArgumentType]
 
 

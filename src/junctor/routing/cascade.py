@@ -1,13 +1,16 @@
 """A cascade: cheap models answer first, and the strongest one only where their answers do not settle it.
 
-    Routed -> the first rung at once -> vote -> enough? its answer
-                                             -> else one more model, and the vote again
+    Routed -> the first rung -> vote -> enough? its answer
+                                     -> else one more model, and the vote again
            -> at last the strongest -> whose answer is taken? -> Routed -> that answer's events
 
 The rule is the ladder's, exactly as it was learnt (`calibration/rules.py`): after each rung the answers are
 counted, and the next model is asked where that is expected to bring more than it costs. A model that fails,
 or whose reply is cut short, has given no answer that can be compared. When there is none at all, the
 strongest one is asked at once.
+
+A rung's models are asked at once, or in turn, where they share one machine. That changes nothing but the time
+it takes: the rule was calibrated on the answers of all of them, so all of them are asked.
 
 The strongest model's answer is passed on as it comes where no other answer could be taken any more; otherwise
 it is heard to its end first. If it fails, the best answer so far is taken, and the record says so.
@@ -71,11 +74,13 @@ class Cascade:
         *,
         save: Callable[[Decision], None],
         keeps_answers: bool = True,
+        asks_in_turn: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`save` takes the decision once, however it ends. `clock` gives seconds, never backwards.
 
-        Without `keeps_answers` the decision says which answers were equal, and not what they were.
+        Without `keeps_answers` the decision says which answers were equal, and not what they were. With
+        `asks_in_turn` no two models are asked at once.
         """
         self.card = card
         self._order = plan.order
@@ -83,6 +88,7 @@ class Cascade:
         self._models = models
         self._resilience = resilience
         self._save = save
+        self._asks_in_turn = asks_in_turn
         self._clock = clock
         prices = {name: watched.model.card.price for name, watched in models.items()}
         self._record = Record(plan.decision, plan.ladder, plan.mode, prices, verbatim=keeps_answers)
@@ -123,10 +129,14 @@ class Cascade:
             if name in away
         }
         asked = [name for name in names if name not in away]
-        async with aclosing(self._ask(asked, request, min(DRAFT_S, self._left_s / 2))) as answers:
-            async for each, drafted in answers:
-                heard[each.model] = each
-                yield drafted
+        turns = [[name] for name in asked] if self._asks_in_turn else [asked]
+        ends_at = self._clock() + self._left_s / 2
+        for at, turn in enumerate(turns):
+            share_s = max(0.0, ends_at - self._clock()) / (len(turns) - at)
+            async with aclosing(self._ask(turn, request, min(DRAFT_S, share_s))) as answers:
+                async for each, drafted in answers:
+                    heard[each.model] = each
+                    yield drafted
         self._record.add([heard[name] for name in names])
 
     async def _ask(

@@ -39,11 +39,16 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def objection_to(
-    ladder: Ladder, case: Case, candidates: Collection[Candidate], away: Mapping[str, str]
+    ladder: Ladder,
+    case: Case,
+    candidates: Collection[Candidate],
+    away: Mapping[str, str],
+    *,
+    asks_in_turn: bool = False,
 ) -> str | None:
     """Why the request must not climb the ladder, in words; None: it may.
 
-    `away`: the models that are set aside, and why.
+    `away`: the models that are set aside, and why. `asks_in_turn`: whether no two are asked at once.
     """
     if case.floor is not None and case.floor > ladder.floor:
         return f"its quality floor of {case.floor:.0%} is above the promised {ladder.floor:.0%}"
@@ -59,7 +64,7 @@ def objection_to(
     for name in (ladder.strongest, *ladder.rungs[0].models):
         if name in away:
             return f"{name} is {away[name]}"
-    return _objection_to_limits(ladder, case.request.constraints, by_name)
+    return _objection_to_limits(ladder, case.request.constraints, by_name, asks_in_turn=asks_in_turn)
 
 
 def _objection_to_form(case: Case) -> str | None:
@@ -84,7 +89,7 @@ def _objection_to_form(case: Case) -> str | None:
 
 
 def _objection_to_limits(
-    ladder: Ladder, limits: Constraints, candidates: Mapping[str, Candidate]
+    ladder: Ladder, limits: Constraints, candidates: Mapping[str, Candidate], *, asks_in_turn: bool
 ) -> str | None:
     """Its limits on cost and time hold for all calls together."""
     if limits.max_usd is not None:
@@ -97,7 +102,7 @@ def _objection_to_limits(
             slowest = [candidates[name].total_ms for name in models]
             if any(each is None for each in slowest):
                 return "max_total_ms is stated, and not all latencies are known"
-            total += max(each or 0.0 for each in slowest)
+            total += (sum if asks_in_turn else max)(each or 0.0 for each in slowest)
         if total > limits.max_total_ms:
             limit = f"max_total_ms of {limits.max_total_ms:g} ms"
             return f"one answer after the other may take {total:.3g} ms > {limit}"

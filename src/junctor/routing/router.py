@@ -81,6 +81,7 @@ class Router:
         promise_holds: Callable[[], bool] = lambda: True,
         ladder: Ladder | None = None,
         keeps_answers: bool = True,
+        asks_in_turn: bool = False,
         conversations: Conversations | None = None,
         rations: Rations | None = None,
         looks_again: bool = True,
@@ -90,7 +91,8 @@ class Router:
         Without a mode, a floor says what will do; without both, the mode is `balanced`. `resilience` knows
         who is set aside, and asks; left out: one of its own, that asks each model once. `abilities`: as
         measured by a calibration. `promise_holds`: while it says no, the strongest model answers.
-        `ladder`: for cascades; without `keeps_answers` their decisions do not quote what was answered.
+        `ladder`: for cascades; without `keeps_answers` their decisions do not quote what was answered, with
+        `asks_in_turn` they ask one model after the other.
         `conversations`: who has read which prompt. `rations`: of keys that may have only so much of the
         strongest model. `looks_again`: whether parts of a text are judged, too.
         """
@@ -115,6 +117,7 @@ class Router:
         self._ladder = ladder
         self._stronger = self._stronger_than(ladder)
         self._keeps_answers = keeps_answers
+        self._asks_in_turn = asks_in_turn
         self.card = _card_of(self._cards)
 
     @property
@@ -246,15 +249,22 @@ class Router:
         for candidate in seen.ranking.candidates if self._stronger else ():
             if candidate.name in self._stronger and candidate.ruled_out_by is None:
                 return f"{candidate.name} is stronger than {ladder.strongest}, and was not calibrated"
-        return objection_to(ladder, case, seen.ranking.candidates, seen.away)
+        return objection_to(ladder, case, seen.ranking.candidates, seen.away, asks_in_turn=self._asks_in_turn)
 
     def _climb(
         self, ladder: Ladder, mode: Mode, request: ChatRequest, seen: _Sight
     ) -> AsyncGenerator[Event, None]:
         decision = self._record(request, seen, seen.ranking)
         plan = Plan(ladder=ladder, mode=mode, decision=decision, order=seen.ranking.order)
-        save, keeps = self._save_decision, self._keeps_answers
-        cascade = Cascade(plan, self._watched, self._resilience, self.card, save=save, keeps_answers=keeps)
+        cascade = Cascade(
+            plan,
+            self._watched,
+            self._resilience,
+            self.card,
+            save=self._save_decision,
+            keeps_answers=self._keeps_answers,
+            asks_in_turn=self._asks_in_turn,
+        )
         return cascade.answer(request)
 
     def _mode_for(self, limits: Constraints) -> Mode | None:
