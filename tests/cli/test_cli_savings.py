@@ -8,33 +8,18 @@ from urllib.request import Request, urlopen
 
 from command import Junctor
 from running import Running, running
+from tables import model_table
 
 SAYS = '[{ text = "The answer is %s.", usage = { input_tokens = 500, output_tokens = 500 } }]'
-CONFIG = """
-[[models]]
-name = "tiny"
-provider = "scripted"
-price = {{ input = 1, output = 1 }}
-ability = 0.3
-script = {tiny}
-[[models]]
-name = "middle"
-provider = "scripted"
-price = {{ input = {usd}, output = {usd} }}
-ability = 0.895
-script = {middle}
-[[models]]
-name = "large"
-provider = "scripted"
-price = {{ input = 10, output = 10 }}
-ability = 0.9
-script = {large}
-"""
 SHADOW = "[routing.shadow]\nshare = 1.0\n"
 
 
 def config(middle: str = "4", usd: int = 2) -> str:
-    return CONFIG.format(tiny=SAYS % 4, middle=SAYS % middle, large=SAYS % 4, usd=usd)
+    return (
+        model_table("tiny", script=SAYS % 4, ability=0.3, usd=1)
+        + model_table("middle", script=SAYS % middle, ability=0.895, usd=usd)
+        + model_table("large", script=SAYS % 4, ability=0.9, usd=10)
+    )
 
 
 def ask(server: Running, times: int, model: str = "auto") -> None:

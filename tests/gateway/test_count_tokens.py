@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
 import sqlite3
@@ -20,6 +19,7 @@ from junctor.gateway.menu import Menu
 from junctor.gateway.rest import Rest
 from junctor.pool.scripted import ScriptedModel, parse_script
 from running import Running, running
+from tables import key_table, model_table
 
 USER = [{"role": "user", "content": "How many?"}]
 
@@ -73,30 +73,17 @@ def test_bad_requests_are_refused() -> None:
     assert count(client(Asked(), max_body_bytes=5), model="small").status_code == 413
 
 
-CONFIG = """
-[[models]]
-name = "small"
-provider = "scripted"
-script = [{ text = "Hi" }]
-[[models]]
-name = "large"
-provider = "scripted"
-script = [{ text = "Hi" }]
-[[keys]]
-name = "team"
-sha256 = "%s"
-[[keys]]
-name = "narrow"
-sha256 = "%s"
-models = ["small"]
-"""
+CONFIG = (
+    model_table("small")
+    + model_table("large")
+    + key_table("team", "junctor_test")
+    + key_table("narrow", models=["small"])
+)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    digests = (hashlib.sha256(key).hexdigest() for key in (b"junctor_test", b"narrow"))
-    config = CONFIG % (*digests,)
-    with running(config, tmp_path_factory.mktemp("server")) as it:
+    with running(CONFIG, tmp_path_factory.mktemp("server")) as it:
         yield it
 
 

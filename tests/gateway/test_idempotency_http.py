@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from faults.fault_server import FaultServer, running_fault_server
 from plain_client import PlainReply, chat_body, post
 from running import Running, running
+from tables import key_table
 
 pytestmark = pytest.mark.anyio
 
@@ -193,10 +193,7 @@ async def test_who_waits_takes_over_when_the_first_fails(server: Running) -> Non
 
 async def test_keys_of_two_callers_are_apart(upstream: FaultServer, tmp_path: Path) -> None:
     names = ("secret-a", "secret-b")
-    keys = "".join(
-        f'[[keys]]\nname = "{name}"\nsha256 = "{hashlib.sha256(name.encode()).hexdigest()}"\n'
-        for name in names
-    )
+    keys = "".join(map(key_table, names))
     with running(keys + config(upstream), tmp_path) as server:
         bodies = [
             await post(

@@ -22,20 +22,10 @@ from junctor.gateway.pepper import Pepper
 from junctor.gateway.rest import CALLER
 from junctor.store.database import Database
 from running import Running, running
+from tables import key_table, model_table
 
-MODELS = """
-[[models]]
-name = "small"
-provider = "scripted"
-price = { input = 1, output = 1 }
-script = [{ text = "Hi." , usage = { input_tokens = 10, output_tokens = 10 } }]
-[[models]]
-name = "large"
-provider = "scripted"
-price = { input = 10, output = 10 }
-ability = 0.9
-script = [{ text = "Hello." }]
-"""
+SMALL = '[{ text = "Hi." , usage = { input_tokens = 10, output_tokens = 10 } }]'
+MODELS = model_table("small", script=SMALL, usd=1) + model_table("large", "Hello.", ability=0.9, usd=10)
 BOSS, WORKER = "boss-key", "worker-key"
 
 
@@ -43,18 +33,11 @@ def digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-CONFIG = f"""
-{MODELS}
-[[keys]]
-name = "boss"
-sha256 = "{digest(BOSS)}"
-admin = true
-[[keys]]
-name = "worker"
-sha256 = "{digest(WORKER)}"
-models = ["small"]
-usd_per_day = 2.5
-"""
+CONFIG = (
+    MODELS
+    + key_table("boss", BOSS, admin=True)
+    + key_table("worker", WORKER, models=["small"], usd_per_day=2.5)
+)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +19,7 @@ from junctor.gateway.models_api import routes
 from junctor.gateway.rest import Rest
 from junctor.pool.scripted import ScriptedModel, parse_script
 from running import Running, running
+from tables import key_table, model_table
 
 
 def client(**parts: str) -> TestClient:
@@ -70,20 +70,7 @@ def test_metrics_are_what_prometheus_reads() -> None:
     assert b"# TYPE junctor_requests_total counter" in answer.content
 
 
-CONFIG = """
-[[models]]
-name = "small"
-provider = "scripted"
-script = [{ text = "Hi" }]
-[[models]]
-name = "large"
-provider = "scripted"
-script = [{ text = "Hi" }]
-[[models]]
-name = "vectors"
-provider = "scripted"
-kind = "embeddings"
-"""
+CONFIG = model_table("small") + model_table("large") + model_table("vectors", kind="embeddings")
 MODELS = {
     "all": None,
     "one": ["small"],
@@ -92,11 +79,7 @@ MODELS = {
     "vectors": ["vectors"],
     "gone": ["was-here"],
 }
-KEYED = CONFIG + "".join(
-    f'[[keys]]\nname = "{name}"\nsha256 = "{hashlib.sha256(name.encode()).hexdigest()}"\n'
-    + (f"models = {json.dumps(models)}\n" if models else "")
-    for name, models in MODELS.items()
-)
+KEYED = CONFIG + "".join(key_table(name, models=models) for name, models in MODELS.items())
 
 
 @pytest.fixture(scope="module")

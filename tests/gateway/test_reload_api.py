@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,21 +12,15 @@ from urllib.request import Request, urlopen
 import pytest
 
 from running import Running, running
+from tables import key_table, model_table
 
 BOSS, WORKER = "boss-key", "worker-key"
-KEYS = "".join(
-    f'[[keys]]\nname = "{name}"\nsha256 = "{hashlib.sha256(key.encode()).hexdigest()}"\nadmin = {admin}\n'
-    for name, key, admin in (("boss", BOSS, "true"), ("worker", WORKER, "false"))
-)
-
-
-def model(name: str) -> str:
-    return f'[[models]]\nname = "{name}"\nprovider = "scripted"\nscript = [{{ text = "Hi." }}]\n'
+KEYS = key_table("boss", BOSS, admin=True) + key_table("worker", WORKER)
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Running]:
-    with running(KEYS + model("old"), tmp_path) as it:
+    with running(KEYS + model_table("old"), tmp_path) as it:
         yield it
 
 
@@ -43,7 +36,7 @@ def reload(server: Running, key: str = BOSS, method: str = "POST") -> tuple[int,
 
 
 def test_a_changed_file_is_in_force_when_the_reply_comes(server: Running) -> None:
-    server.config.write_text(KEYS + model("new") + model("newer"))
+    server.config.write_text(KEYS + model_table("new") + model_table("newer"))
     assert reload(server) == (
         200,
         "application/json",
@@ -54,14 +47,14 @@ def test_a_changed_file_is_in_force_when_the_reply_comes(server: Running) -> Non
 
 
 def test_a_bad_file_is_a_problem_that_names_every_mistake_and_nothing_changes(server: Running) -> None:
-    server.config.write_text(KEYS + model("new") + "[server]\nprot = 1\nkeepalive_s = 'x'\n")
+    server.config.write_text(KEYS + model_table("new") + "[server]\nprot = 1\nkeepalive_s = 'x'\n")
     status, kind, problem = reload(server)
     assert (status, kind, problem["code"]) == (409, "application/problem+json", "config_refused")
     assert "did you mean `port`?" in problem["detail"]
     assert "server.keepalive_s: must be a number" in problem["detail"]
     assert server.app.models == ("old",)
     assert server.app.config_refused
-    server.config.write_text(KEYS + model("new"))
+    server.config.write_text(KEYS + model_table("new"))
     assert reload(server)[0] == 200
     assert not server.app.config_refused
 
@@ -75,7 +68,7 @@ def test_a_model_that_cannot_be_built_is_named_too(server: Running) -> None:
 
 
 def test_only_an_admin_may(server: Running) -> None:
-    server.config.write_text(KEYS + model("new"))
+    server.config.write_text(KEYS + model_table("new"))
     assert reload(server, WORKER)[0] == 403
     assert reload(server, WORKER)[2]["code"] == "admin_only"
     assert reload(server, "nobody")[0] == 401
@@ -84,12 +77,12 @@ def test_only_an_admin_may(server: Running) -> None:
 
 
 def test_on_an_open_server_anybody_on_this_machine_may(tmp_path: Path) -> None:
-    with running(model("old"), tmp_path) as server:
-        server.config.write_text(model("new"))
+    with running(model_table("old"), tmp_path) as server:
+        server.config.write_text(model_table("new"))
         assert reload(server)[2]["models"] == ["new"]
 
 
 def test_a_key_that_its_own_reload_takes_away_still_gets_its_reply(server: Running) -> None:
-    server.config.write_text(KEYS.replace("admin = true", "admin = false") + model("new"))
+    server.config.write_text(KEYS.replace("admin = true", "admin = false") + model_table("new"))
     assert reload(server)[0] == 200
     assert reload(server)[0] == 403

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -14,23 +13,13 @@ from urllib.request import Request, urlopen
 import pytest
 
 from running import Running, running
+from tables import key_table, model_table
 
-CONFIG = """
-[[models]]
-name = "small"
-provider = "scripted"
-price = { input = 1, output = 1 }
-script = [{ text = "Hi." }]
-[[models]]
-name = "down"
-provider = "scripted"
-ability = 0.1
-script = [{ fail = "upstream_broken" }]
-[retries]
-share = 0
-""" + "".join(
-    f'[[keys]]\nname = "{name}"\nsha256 = "{hashlib.sha256(name.encode()).hexdigest()}"\nadmin = {admin}\n'
-    for name, admin in (("ann", "false"), ("bob", "false"), ("boss", "true"))
+CONFIG = (
+    model_table("small", usd=1)
+    + model_table("down", script='[{ fail = "upstream_broken" }]', ability=0.1)
+    + "[retries]\nshare = 0\n"
+    + "".join(key_table(name, admin=name == "boss") for name in ("ann", "bob", "boss"))
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import sqlite3
@@ -14,47 +13,29 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from ladders import CHEAP, STRONG, a_ladder
 
 from junctor.chat import ModelCard
 from junctor.pool.ledger import Ledger
-from junctor.routing.abilities import identity_of
-from junctor.routing.calibration.store import CalibrationStore
 from junctor.routing.measuring.lasting import Measuring
 from junctor.routing.measuring.store import MeasureStore, Shadow
 from junctor.store.database import Database
 from junctor.store.ids import new_id
+from ladders import CHEAP, STRONG
 from running import Running, running
+from served_ladder import store_ladder
+from tables import key_table, model_table
 
 KEY = "measured-key"
 RIGHT = '[{ text = "The answer is 4.", usage = { input_tokens = 100, output_tokens = 100 } }]'
 WRONG = RIGHT.replace("4", "5")
-POOL = """
-[[models]]
-name = "small"
-provider = "scripted"
-price = {{ input = 1, output = 1 }}
-ability = 0.895
-script = {small}
-[[models]]
-name = "large"
-provider = "scripted"
-price = {{ input = 10, output = 10 }}
-ability = 0.9
-script = {large}
-"""
 SHADOW = "\n[routing.shadow]\nshare = 1.0\n"
-KEYS = f"""
-[[keys]]
-name = "team"
-sha256 = "{hashlib.sha256(KEY.encode()).hexdigest()}"
-admin = true
-usd_per_day = 5.0
-"""
+KEYS = key_table("team", KEY, admin=True, usd_per_day=5.0)
 
 
 def pool(small: str = RIGHT, large: str = RIGHT) -> str:
-    return POOL.format(small=small, large=large)
+    return model_table("small", script=small, ability=0.895, usd=1) + model_table(
+        "large", script=large, ability=0.9, usd=10
+    )
 
 
 def call(server: Running, path: str, body: Any = None) -> tuple[Any, Any]:
@@ -319,14 +300,7 @@ def test_savings_are_for_admins_and_errors_are_problems(tmp_path: Path) -> None:
 CHEAP_SAYS = '[{ text = "42", usage = { input_tokens = 100, output_tokens = 100 } }]'
 CASCADE = (
     "".join(
-        f"""
-[[models]]
-name = "{name}"
-provider = "scripted"
-price = {{ input = {usd}, output = {usd} }}
-ability = {ability}
-script = {CHEAP_SAYS}
-"""
+        model_table(name, script=CHEAP_SAYS, ability=ability, usd=usd)
         for name, usd, ability in [*((name, 1, 0.7) for name in CHEAP), (STRONG, 30, 0.9)]
     )
     + SHADOW
@@ -339,12 +313,8 @@ def test_a_cascade_is_compared_with_the_strongest_of_its_ladder_and_its_floor_is
 ) -> None:
     """And once that is broken, nothing is cascaded any more."""
     messages = [{"role": "user", "content": "How many legs do 3 cats and 15 hens have?"}]
+    store_ladder(CASCADE, tmp_path)
     with running(CASCADE, tmp_path) as server:
-        database = server.app.lasting.database
-        cards = server.app._current.members
-        identities = {member.card.name: identity_of(member.card) for member in cards}
-        server.run(CalibrationStore(database).save_ladder(a_ladder(), identities, use=True))
-        assert server.reload(CASCADE)
         headers = chat(server, 3, messages=messages)
         decision, _ = call(server, f"/api/decisions/{headers['x-junctor-decision']}")
         assert (decision["path"], decision["outcome"]["attempts"]) == ("cascade", 2)
@@ -359,6 +329,7 @@ def test_a_cascade_is_compared_with_the_strongest_of_its_ladder_and_its_floor_is
         assert report["always_cheapest"]["usd"] == pytest.approx(3 * 0.0002), "of two calls' tokens, one's"
 
         async def spoil() -> None:
+            database = server.app.lasting.database
             await database.write("UPDATE shadows SET verdict = 'worse', difference = -1")
             for at in range(40):
                 await database.write(
