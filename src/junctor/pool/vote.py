@@ -2,13 +2,16 @@
 
 Pure. The votes are a conditional logit over the distinct answers (McFadden 1974): one weight for each model,
 a bonus for agreement, and one alternative that says `none of them is right`. The weights are learnt from
-outcomes (routing/calibration/fit.py).
+outcomes (vote_fit.py), or come from abilities alone (vote_prior.py).
+
+Of answers that are worth the same, the one is likelier that the first of the models gave. Worth is summed
+exactly rounded, so that this does not hang on the order of a sum.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from math import exp
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from math import exp, fsum
 
 import msgspec
 
@@ -49,30 +52,60 @@ class Standing(msgspec.Struct, frozen=True):
 
 def stand(vote: Vote, answers: Sequence[Answer | None]) -> Standing:
     """Count the answers, one for each model asked so far; None: not comparable."""
-    groups = dict[Answer, list[int]]()
-    for at, answer in enumerate(answers):
-        if answer is not None:
-            groups.setdefault(answer, []).append(at)
-    logits = [_worth(vote, members) for members in groups.values()]
+    groups = _group(enumerate(answers))
+    logits = [_worth(vote, members) for members in groups]
     highest = max([*logits, vote.none])
     odds = [exp(logit - highest) for logit in logits]
     total = sum(odds) + exp(vote.none - highest)
     shares, asked = [0.0] * len(answers), len(answers)
-    for members, odd in zip(groups.values(), odds, strict=True):
+    for members, odd in zip(groups, odds, strict=True):
         for at in members:
             shares[at] = odd / total
-    ranked = sorted(zip(odds, groups.values(), strict=True), key=lambda pair: -pair[0])
+    ranked = sorted(range(len(groups)), key=lambda group: -logits[group])
     return Standing(
-        top=ranked[0][1][0] if ranked else None,
-        p_top=ranked[0][0] / total if ranked else 0.0,
-        p_second=ranked[1][0] / total if len(ranked) > 1 else 0.0,
-        agreeing=len(ranked[0][1]) / asked if ranked else 0.0,
+        top=groups[ranked[0]][0] if ranked else None,
+        p_top=odds[ranked[0]] / total if ranked else 0.0,
+        p_second=odds[ranked[1]] / total if len(ranked) > 1 else 0.0,
+        agreeing=len(groups[ranked[0]]) / asked if ranked else 0.0,
         distinct=len(ranked) / asked,
-        parsed=sum(map(len, groups.values())) / asked,
+        parsed=sum(map(len, groups)) / asked,
         shares=tuple(shares),
     )
 
 
-def _worth(vote: Vote, members: list[int]) -> float:
-    bonus = (vote.two if len(members) > 1 else 0.0) + (vote.three if len(members) > 2 else 0.0)
-    return sum(vote.weights[at] for at in members) + bonus
+def is_settled(vote: Vote, answers: Mapping[int, Answer | None]) -> bool:
+    """Whether the answer that is likeliest now stays so, whatever the others say.
+
+    `answers`: by place in `vote.weights`, of those that have answered or never will (None, as in `stand`);
+    all others are open. Exact: False means that some answers of theirs would change it. Where a weight or a
+    bonus is below zero, more votes may make an answer less likely: then all are waited for.
+    """
+    places = range(len(vote.weights))
+    still_open = [at for at in places if at not in answers]
+    if not still_open:
+        return True
+    if min(*vote.weights, vote.two, vote.three) < 0:
+        return False
+    groups = _group((at, answers[at]) for at in places if at in answers)
+    if not groups:
+        return False
+    top = min(groups, key=lambda members: (-_worth(vote, members), members[0]))
+    leads = (-_worth(vote, top), top[0])
+    # The worst that can happen: nobody joins the leader, and all join one other, or agree on a new answer.
+    others = [members for members in groups if members is not top]
+    rivals = (sorted([*members, *still_open]) for members in ([], *others))
+    return all(leads < (-_worth(vote, rival), rival[0]) for rival in rivals)
+
+
+def _group(answers: Iterable[tuple[int, Answer | None]]) -> list[list[int]]:
+    """The places that gave equal answers, by the first of each."""
+    groups = dict[Answer, list[int]]()
+    for at, answer in answers:
+        if answer is not None:
+            groups.setdefault(answer, []).append(at)
+    return list(groups.values())
+
+
+def _worth(vote: Vote, members: Sequence[int]) -> float:
+    bonuses = (vote.two, vote.three)[: len(members) - 1]
+    return fsum([*bonuses, *(vote.weights[at] for at in members)])
