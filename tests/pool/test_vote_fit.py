@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from junctor.pool.vote import Vote, stand
 from junctor.pool.vote_fit import NONE_PENALTY, fit_logit, fit_weights, read_ballots
-from junctor.pool.vote_prior import PRIOR, prior_weights
+from junctor.pool.vote_prior import PRIOR, fold, prior_weights
 
 Answers = list[list[int | None]]
 "Of each model to each prompt; 0 is right."
@@ -48,7 +48,7 @@ def test_a_strong_member_is_not_outvoted_by_weak_ones() -> None:
     train, test = make_up(accuracies, 200, 1, lures=2), make_up(accuracies, 2000, 2, lures=2)
     learnt = score(fit_weights(train, rights(train)).vote, test)
     assert learnt >= rights(test)[0].mean() - 0.005
-    assert score(prior_weights([0.0] * 4), test) < learnt - 0.1
+    assert score(prior_weights([0.5] * 4), test) < learnt - 0.1
 
 
 def test_equals_gain_by_voting() -> None:
@@ -61,7 +61,7 @@ def test_with_few_labels_it_stays_near_the_prior() -> None:
     """Ten prompts say little, whatever they happen to say."""
     answers = make_up([0.5, 0.6, 0.7], 10, 5)
     fitted = fit_weights(answers, rights(answers))
-    expected = prior_weights(fitted.shrunk.abilities)
+    expected = fold(PRIOR, [0.0] * 3, fitted.shrunk, fitted.best)
     assert fitted.vote.weights == pytest.approx(expected.weights, abs=0.5)
     assert fitted.vote.two == pytest.approx(PRIOR.two, abs=0.2)
 

@@ -11,6 +11,7 @@ with its member's ability, and a handicap for the best member: an answer that di
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log
 
 import msgspec
 
@@ -20,6 +21,8 @@ CAUTION = 0.6
 "The best member's handicap, logits, where it is certain who is best."
 DOUBT = 0.3
 "Standard error of an ability that comes without one, logits."
+_EDGE = 0.01
+"Nobody is always right, or never."
 TIE = 0.01
 "What being best is worth where abilities are too uncertain to weigh: it decides between equal numbers."
 
@@ -54,11 +57,14 @@ class Shrunk(msgspec.Struct, frozen=True):
 def prior_weights(abilities: Sequence[float], errors: Sequence[float] = ()) -> Vote:
     """A vote of members about whom nothing else is known.
 
-    `abilities`: logits of a right answer, whatever they are relative to. Where they are all equal it is a
-    plain vote, and of equal numbers the first member's win. `errors`: standard errors of their differences.
+    `abilities`: probabilities of a right answer, 0..1, on prompts of the same kind. Where they are all equal
+    it is a plain vote, and of equal numbers the first member's win. `errors`: their standard errors.
     """
     size = len(abilities)
-    shrunk = shrink(abilities, [error * error for error in errors or [DOUBT] * size])
+    known = [min(max(ability, _EDGE), 1 - _EDGE) for ability in abilities]
+    steep = [1 / (p * (1 - p)) for p in known]
+    doubts = [error * each for error, each in zip(errors, steep, strict=True)] if errors else [DOUBT] * size
+    shrunk = shrink([log(p / (1 - p)) for p in known], [doubt * doubt for doubt in doubts])
     best = max(range(size), key=lambda at: abilities[at])
     own = [TIE if at == best and abilities[at] > min(abilities) else 0.0 for at in range(size)]
     return fold(PRIOR, own, shrunk, best)
