@@ -57,6 +57,11 @@ ONE_ANSWER = (
     "Determine the smallest positive integer that leaves 2 when divided by 5 and 3 when divided by 7.",
     "A company's 8 trucks deliver 1,240 parcels a week. At that rate, how many trucks deliver 2,325?",
     "Given that a + b = 10 and ab = 21, find a^2 + b^2.",
+    "To make a cake, 3 eggs are needed. The list says 4 cakes. How many eggs is that?",
+    "Take $12$ in base $3$, write the result backwards, and read it in base $10$. What is $n - 12$?",
+    "What is the smallest prime above twenty?",
+    "Given that $f(0) = 5,$ find $f(5)$.",
+    "How high is a wall of two stories of 20 rows of 15 cm each?",
 )
 A_TEXT = (
     "",
@@ -123,6 +128,9 @@ A_TEXT = (
     "Write unit tests for a function that adds 2 numbers.",
     "How long does it usually take to get used to a new city?",
     "How much should I tip in restaurants?",
+    "Help me to write a toast for 2 friends.",
+    "I want you to act as a guide of 3 cities, and tell me about them.",
+    "What is the nicest way to say no to 2 colleagues? I cannot say it to them.",
 )
 
 

@@ -57,12 +57,12 @@ _INSTRUCTION = _PLACE["instruction"]
 _CONDITIONALS = _PLACE["conditionals"]
 _QUESTION = _PLACE["ends_with_question"]
 
-_BREAK = re.compile(r"(?:[.!?:;,]\s|\n)[\s\"'*-]*")
+_BREAK = re.compile(r"(?:[.!?:;,][$\"')]*\s|\n)[\s\"'*-]*")
 "Between two clauses."
 _TELLS = (
     r"(?:(?:please|now|then|also|so|hi|hello|hey|ok|okay) ){0,3}"
     r"(?:(?:can|could|would|will) you |i(?:'d| would) like you to |i (?:want|need) you to |let's )?"
-    r"(?:please )?(?:help me )?(?:to )?"
+    r"(?:please )?(?:help me (?:to )?)?"
 )
 "A clause that tells somebody to do something begins like this, and goes on with a verb."
 _TEXT_VERBS = (
@@ -94,14 +94,15 @@ _WANTS_TEXT = re.compile(
 "Matches `write a story`, but neither `explain your steps` nor `write 3/8 as a decimal`."
 _WANTS_QUANTITY = re.compile(rf"{_TELLS}(?:{_COMPUTES}|write{_AS_A_NUMBER})")
 _ASKS_QUANTITY = re.compile(
-    r"\b(?:how (?:many|much|old|far|tall|heavy|fast|wide|deep)\b"
-    rf"|what(?:'s| is| are| was| were| will be| would be) (?:\S+ ){{0,5}}?{_QUANTITIES}"
+    r"\b(?:how (?:many|much|old|far|long|tall|high|heavy|fast|wide|deep)\b"
+    r"|what(?:'s| is| are| was| were| will be| would be) "
+    rf"(?:[$\\\d(]|(?:\S+ ){{0,5}}?(?:{_QUANTITIES}|\b(?:small|larg|great|high|low|few)est\b))"
     rf"|what (?:fraction|percent|percentage|portion|proportion)\b|(?:and|then) {_COMPUTES})"
 )
 _COUNTS = re.compile(r"\bhow many\b")
 _NUMBERS = re.compile(
-    r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|hundred|half|third|quarter|"
-    r"twice|double)\b"
+    r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|twenty|thirty|forty|fifty|hundred|"
+    r"thousand|half|third|quarter|twice|double)\b"
 )
 _ASKS_OUTPUT = re.compile(
     r"\bwhat\b[^?\n]{0,60}\b(?:print|output|return|evaluate)(?:s|ed)?\b|\b(?:output|return value|result) of\b"
