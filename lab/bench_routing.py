@@ -1,6 +1,7 @@
 """How long the router takes to decide.
 
-    python lab/bench_routing.py                  20,000 decisions for each size of pool, on one core
+    python lab/bench_routing.py                  20,000 decisions for each size of pool, on one core; and the
+                                                 same without the second look (`routing.second_look = false`)
     python lab/bench_routing.py --json out.json  the same, and the figures as JSON
 
 A decision is everything between the parsed request and the `Routed` event: reading the messages, features,
@@ -61,10 +62,12 @@ def main() -> None:
     }
     requests = [_request(_prose(seed, 2000)) for seed in range(400)]
     for size in (2, 5, 14):
-        router = _router(predictor, size)
-        results["runs"].append(
-            {"pool": size, "prompt": "500 tokens", **_time(router, requests, options.decisions)}
-        )
+        for looks_again in (True, False):
+            router = _router(predictor, size, looks_again=looks_again)
+            prompt = "500 tokens" if looks_again else "500 tokens, one look"
+            results["runs"].append(
+                {"pool": size, "prompt": prompt, **_time(router, requests, options.decisions)}
+            )
     router = _router(predictor, 5)
     few = max(100, options.decisions // 20)
     for name, request in _hard_requests().items():
@@ -98,7 +101,7 @@ def _time(router: Router, requests: list[ChatRequest], decisions: int) -> dict[s
     }
 
 
-def _router(predictor: Predictor, size: int) -> Router:
+def _router(predictor: Predictor, size: int, *, looks_again: bool = True) -> Router:
     """A pool of the artefact's models and of unknown ones, every third without a latency."""
     known = [model.name for model in predictor.artefact.models]
     models: dict[str, Model] = {}
@@ -113,7 +116,13 @@ def _router(predictor: Predictor, size: int) -> Router:
             tokens_per_s=80.0,
         )
         models[name] = ScriptedModel(card, parse_script([{"text": "ok"}]))
-    return Router(models, predictor, save_decision=lambda _: None, new_id=lambda: "dec_0")
+    return Router(
+        models,
+        predictor,
+        save_decision=lambda _: None,
+        new_id=lambda: "dec_0",
+        looks_again=looks_again,
+    )
 
 
 def _request(text: str, **more: object) -> ChatRequest:
