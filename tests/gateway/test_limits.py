@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from junctor.chat import BudgetExhausted, JunctorError, RateLimited
+from junctor.gateway.estimate import Estimate
 from junctor.gateway.keys import NANO, Grant, make_caller
 from junctor.gateway.limits import LATELY_S, MOST_WAITING, Account, Lease, Limits, Recent, Spendings
-from junctor.gateway.menu import Estimate
 from junctor.pool.ledger import Receipt
 from junctor.pool.ration import Past, Rations
 from junctor.store.failure import StoreFailed

@@ -1,4 +1,4 @@
-"""What a key may ask for, and what that can cost at most."""
+"""What a key may ask for."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from junctor.chat import ChatRequest, Constraints, ModelCard, ModelForbidden, Price
-from junctor.gateway.keys import NANO, Caller
-from junctor.gateway.menu import LONG_ANSWER_TOKENS, TYPICAL_ANSWER_TOKENS, Menu
+from junctor.chat import BadRequest, ChatRequest, Constraints, FusionOptions, ModelCard, ModelForbidden, Price
+from junctor.gateway.fused import Fused
+from junctor.gateway.keys import Caller
+from junctor.gateway.menu import Menu
 
 
 def card(name: str, price: Price | None, **more: int) -> ModelCard:
@@ -20,6 +21,12 @@ CHEAP = card("cheap", Price(input=1, output=2, source="test"))
 DEAR = card("dear", Price(input=10, output=20, source="test"), max_output=100)
 UNKNOWN = card("unknown", None)
 CACHING = card("caching", Price(input=10, output=0, cache_write=12.5, source="test"))
+ABLE = frozenset({"auto", "cheap", "dear", "unknown"})
+FUSED = {
+    "fusion": Fused(members=("dear", "cheap", "auto"), able=ABLE),
+    "twice": Fused(members=("cheap", "cheap"), judge="dear", able=ABLE),
+    "both": Fused(members=("twice", "unknown"), able=ABLE | {"twice"}),
+}
 MENU = Menu(
     {
         "cheap": [CHEAP],
@@ -29,6 +36,8 @@ MENU = Menu(
         "safe": [CHEAP, DEAR],
     },
     {"auto": [CHEAP, DEAR, UNKNOWN]},
+    fused=FUSED,
+    presets=FUSED | {"general-budget": Fused(members=("unknown", "cheap"))},
 )
 
 
@@ -85,49 +94,22 @@ def test_a_key_whose_models_have_left_the_pool_gets_none() -> None:
         MENU.permit(caller("gone"), "auto", request())
 
 
-def test_an_estimate_takes_the_dearest_that_may_answer() -> None:
-    estimate = MENU.estimate("cheap", request("cheap", 1000), 100)
-    assert (estimate.model, estimate.tokens) == ("cheap", 1100)
-    assert estimate.most_nano == (100 * 1 + 1000 * 2) * NANO // 1_000_000
-    assert (estimate.prompt_nano, estimate.stated_nano) == (100_000, 2_000_000)
-    safe = MENU.estimate("safe", request("safe", 50), 100)
-    assert safe.most_nano == (100 * 10 + 50 * 20) * NANO // 1_000_000, "its fallback may answer"
-    assert MENU.estimate("auto", request(max_tokens=50), 100).most_nano == safe.most_nano
-    never = MENU.estimate("auto", request(max_tokens=50, never=("dear",)), 100)
-    only = MENU.estimate("auto", request(max_tokens=50, only=("cheap",)), 100)
-    assert never.most_nano == only.most_nano == (100 * 1 + 50 * 2) * NANO // 1_000_000
-
-
-def test_no_model_writes_more_than_it_can() -> None:
-    assert MENU.estimate("dear", request("dear", 10**6), 0).most_nano == 100 * 20 * NANO // 1_000_000
-
-
-def test_an_answer_without_a_limit_may_be_long_but_need_not() -> None:
-    """A long one is reserved; none of it is a reason to refuse."""
-    estimate = MENU.estimate("cheap", request("cheap"), 100)
-    assert estimate.stated_nano == estimate.least_nano == 0
-    assert estimate.most_nano == (100 + LONG_ANSWER_TOKENS * 2) * NANO // 1_000_000
-    assert estimate.tokens == 100 + TYPICAL_ANSWER_TOKENS
-
-
-def test_a_long_prompt_surely_costs_something() -> None:
-    """Half of what we count beyond the envelope of a small one; and the answer, where its limit is stated."""
-    assert MENU.estimate("cheap", request("cheap"), 10_100).least_nano == 5_000 * NANO // 1_000_000
-    stated = MENU.estimate("cheap", request("cheap", 1000), 10_100)
-    assert stated.least_nano == (5_000 + 1000 * 2) * NANO // 1_000_000
-
-
-def test_a_price_that_nobody_knows_counts_as_nothing() -> None:
-    """As in the ledger."""
-    assert MENU.estimate("unknown", request("unknown", 1000), 100).most_nano == 0
-
-
-def test_the_prompt_may_be_written_to_a_dearer_cache() -> None:
-    assert MENU.estimate("caching", request("caching", 1), 1000).most_nano == 12_500 * NANO // 1_000_000
-
-
-@pytest.mark.parametrize("names", [(), ("cheap",), ("auto",), ("auto", "dear"), ("safe",), ("gone",)])
-@pytest.mark.parametrize("name", ["cheap", "dear", "safe", "auto"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        (),
+        ("cheap",),
+        ("auto",),
+        ("auto", "dear"),
+        ("safe",),
+        ("gone",),
+        ("fusion",),
+        ("twice", "auto"),
+        ("auto", "gone"),
+        ("cheap", "dear", "unknown"),
+    ],
+)
+@pytest.mark.parametrize("name", ["cheap", "dear", "safe", "auto", "fusion", "twice", "both"])
 def test_what_it_permits_is_what_it_lets_pass(names: tuple[str, ...], name: str) -> None:
     """One rule, asked in two ways."""
     try:
@@ -138,39 +120,115 @@ def test_what_it_permits_is_what_it_lets_pass(names: tuple[str, ...], name: str)
         assert MENU.permits(caller(*names), name)
 
 
+def test_a_key_for_a_router_and_a_fusion_has_all_that_the_router_chooses_from() -> None:
+    """It names no model that would narrow the choice."""
+    asked = request()
+    assert MENU.permit(caller("auto", "fusion"), "auto", asked) is asked
+
+
+def fused(options: FusionOptions | None = None, name: str = "fusion", **limits: Any) -> ChatRequest:
+    return msgspec.structs.replace(request(name, **limits), fusion=options)
+
+
+def test_a_fusion_is_told_from_models_by_its_name_or_alias() -> None:
+    names = {"fusion", "openrouter/fusion", "claude-junctor-twice", "auto", "cheap", "nonsense"}
+    assert {name for name in names if MENU.is_fusion(name)} == {
+        "fusion",
+        "openrouter/fusion",
+        "claude-junctor-twice",
+    }
+    own = Menu({"openrouter/fusion": [CHEAP]}, {}, fused={"fusion": Fused(members=("openrouter/fusion",))})
+    assert not own.is_fusion("openrouter/fusion"), "a model of that name goes before the alias"
+
+
+def test_a_key_that_names_a_fusion_has_it_with_all_its_members() -> None:
+    asked = fused()
+    assert MENU.permit(caller("fusion"), "fusion", asked) is asked
+    assert MENU.permit(caller("fusion", "cheap"), "fusion", asked) is asked
+
+
+def test_a_key_that_names_models_has_a_fusion_of_these() -> None:
+    """Without those that may ask others: nobody narrows what `auto` chooses from, once it is a member."""
+    assert MENU.permit(caller("cheap"), "fusion", fused()).constraints.only == ("cheap",)
+    narrowed = MENU.permit(caller("cheap", "dear"), "fusion", fused(never=("x",)))
+    assert narrowed.constraints == Constraints(only=("dear", "cheap"), never=("x",))
+    assert MENU.permit(caller("auto", "cheap"), "fusion", fused()).constraints.only == ("cheap",)
+    every = MENU.permit(caller("cheap", "dear", "unknown"), "fusion", fused())
+    assert every.constraints.only == ("dear", "cheap", "auto")
+    with pytest.raises(ModelForbidden, match="nothing to choose from"):
+        MENU.permit(caller("unknown"), "fusion", fused())
+    with pytest.raises(ModelForbidden, match="asks for `dear` only"):
+        MENU.permit(caller("cheap"), "fusion", fused(only=("dear",)))
+
+
+def test_a_fusion_within_a_fusion_is_asked_where_all_its_members_and_its_judge_may_be() -> None:
+    assert MENU.permit(caller("unknown", "cheap"), "both", fused(name="both")).constraints.only == (
+        "unknown",
+    )
+    both = MENU.permit(caller("dear", "cheap"), "both", fused(name="both"))
+    assert both.constraints.only == ("twice",)
+    named = MENU.permit(caller("unknown", "twice"), "both", fused(name="both"))
+    assert named.constraints.only == ("twice", "unknown"), "a fusion that is named comes with its members"
+
+
+def test_a_judge_that_the_key_may_not_use_gives_way_to_the_best_member_that_it_may() -> None:
+    asked = MENU.permit(caller("cheap"), "twice", fused(name="twice"))
+    assert asked.fusion == FusionOptions(model="cheap")
+    options = FusionOptions(analysis_models=("unknown", "cheap"), mode="vote")
+    own = MENU.permit(caller("cheap", "unknown"), "twice", fused(options, "twice"))
+    assert own.fusion == msgspec.structs.replace(options, model="unknown")
+    whole = fused(FusionOptions(mode="vote"), "twice")
+    assert MENU.permit(caller("twice"), "twice", whole) is whole
+    assert MENU.permit(caller("cheap", "dear"), "twice", fused(name="twice")).fusion is None
+
+
 @pytest.mark.parametrize(
-    ("hedges", "name", "asked", "calls"),
+    ("options", "param"),
     [
-        (True, "safe", request("safe"), 2),
-        (True, "auto", request(), 2),
-        (True, "cheap", request("cheap"), 1),
-        (True, "auto", request(only=("cheap",)), 1),
-        (True, "auto", request(never=("cheap", "dear")), 1),
-        (True, "auto", request(max_usd=0.5), 1),
-        (False, "safe", request("safe"), 1),
-        (False, "auto", request(), 1),
+        (FusionOptions(analysis_models=("cheap", "dear")), "fusion.analysis_models"),
+        (FusionOptions(analysis_models=("auto",)), "fusion.analysis_models"),
+        (FusionOptions(model="dear"), "fusion.model"),
+        (FusionOptions(preset="both"), "fusion.preset"),
     ],
 )
-def test_a_request_that_may_be_hedged_is_two_calls(
-    hedges: bool, name: str, asked: ChatRequest, calls: int
+@pytest.mark.parametrize("names", [("cheap",), ("fusion",), ("cheap", "auto")])
+def test_whom_a_request_names_the_key_must_name(
+    names: tuple[str, ...], options: FusionOptions, param: str
 ) -> None:
-    """Where there is another model, and no limit on the cost: by the rule of `Resilience`."""
-    menu = Menu({"safe": [CHEAP, DEAR], "cheap": [CHEAP]}, {"auto": [CHEAP, DEAR, UNKNOWN]}, hedges=hedges)
-    said = menu.estimate(name, asked, 100)
-    assert said.calls == calls
-    assert said.most_nano == MENU.estimate(name, asked, 100).most_nano, "of one call"
+    """Also where it names the fusion: else it could be used to ask any one of its members."""
+    with pytest.raises(ModelForbidden, match="may not use") as caught:
+        MENU.permit(caller(*names), "fusion", fused(options))
+    assert caught.value.param == param
 
 
-def test_a_cascade_may_cost_all_of_its_models_together() -> None:
-    """Where all of them may be asked: else it does not run, and the dearest of the rest counts."""
-    third = card("third", Price(input=4, output=4, source="test"))
-    routed = {"auto": [CHEAP, DEAR, third, UNKNOWN]}
-    menu = Menu({}, routed, together={"auto": ("cheap", "third", "dear")})
-    estimate = menu.estimate("auto", request(max_tokens=50), 1000)
-    assert estimate.most_nano == 1000 * (1000 + 4000 + 10_000) + 50 * (2000 + 4000 + 20_000)
-    assert estimate.calls == 1
-    alone = menu.estimate("auto", request(max_tokens=50, never=("third",)), 1000)
-    assert alone.most_nano == 1000 * 10_000 + 50 * 20_000
-    hedging = Menu({}, routed, hedges=True, together={"auto": ("cheap", "third", "dear")})
-    hedged = hedging.estimate("auto", request(max_tokens=50), 1000)
-    assert hedged.calls * hedged.most_nano >= estimate.most_nano
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (FusionOptions(analysis_models=("chaep",)), "`chaep` cannot take part.*did you mean `cheap`"),
+        (FusionOptions(analysis_models=("dera",)), "`dera` cannot take part in a fusion; known: cheap$"),
+        (FusionOptions(model="nonsense"), "`nonsense` cannot take part"),
+        (FusionOptions(preset="general-bugdet"), "no preset `general-bugdet`; did you mean `general-budget`"),
+        (FusionOptions(preset="bohh"), "no preset `bohh`; known: fusion, twice, general-budget$"),
+    ],
+)
+def test_a_slip_is_met_with_a_suggestion_of_what_the_key_may_use(options: FusionOptions, words: str) -> None:
+    """And never with the name of anything else."""
+    with pytest.raises(BadRequest, match=words) as caught:
+        MENU.permit(caller("cheap"), "fusion", fused(options))
+    assert caught.value.status == 400
+    assert caught.value.param is not None
+    assert caught.value.param.startswith("fusion.")
+
+
+def test_a_model_that_is_there_and_cannot_take_part_is_no_secret_to_whom_may_use_it() -> None:
+    options = FusionOptions(analysis_models=("caching",))
+    with pytest.raises(BadRequest, match="cannot take part"):
+        MENU.permit(caller("caching", "cheap"), "fusion", fused(options))
+    with pytest.raises(ModelForbidden, match="`caching`"):
+        MENU.permit(caller("cheap"), "fusion", fused(options))
+
+
+def test_a_preset_is_permitted_as_the_fusion_that_it_is() -> None:
+    budget = fused(FusionOptions(preset="general-budget"))
+    assert MENU.permit(caller("cheap"), "fusion", budget).constraints.only == ("cheap",)
+    assert MENU.permit(caller("general-budget"), "fusion", budget) is budget

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from junctor.chat import ChatRequest, Event, Model, ModelCard, UnknownModel
-from junctor.pool.pool import find
+from junctor.pool.pool import find, plain_name, resolve
 
 
 class Mute:
@@ -61,3 +61,15 @@ def test_each_model_has_an_alias_that_claude_code_lists() -> None:
     assert find(own, "claude-junctor-auto") is own["claude-junctor-auto"]
     with pytest.raises(UnknownModel, match="claude-junctor-x"):
         find(pool, "claude-junctor-x")
+
+
+def test_clients_of_openrouters_fusion_find_ours() -> None:
+    """Also through the alias that Claude Code lists; a model of that very name goes before."""
+    pool = pool_of("fusion", "small")
+    assert find(pool, "openrouter/fusion") is pool["fusion"]
+    assert resolve(pool, "claude-junctor-openrouter/fusion") == "fusion"
+    assert plain_name("openrouter/fusion") == plain_name("claude-junctor-fusion") == "fusion"
+    own = pool_of("fusion", "openrouter/fusion")
+    assert find(own, "openrouter/fusion") is own["openrouter/fusion"]
+    assert find(own, "claude-junctor-openrouter/fusion") is own["openrouter/fusion"]
+    assert resolve(pool_of("small"), "openrouter/fusion") is None

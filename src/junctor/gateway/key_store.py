@@ -12,7 +12,7 @@ import msgspec
 from junctor.gateway.keys import Grant, Key
 from junctor.gateway.limits import LATELY_S, Spendings
 from junctor.pool.metered import OK
-from junctor.pool.pool import ALIAS_PREFIX
+from junctor.pool.pool import plain_name
 from junctor.store.database import Database
 
 Row = Mapping[str, Any]
@@ -108,7 +108,10 @@ class KeyStore:
         """What `Limits` has to know of a key. Raises `StoreFailed`."""
         since = _render_time(now - timedelta(seconds=LATELY_S))
         rows = await self._database.read(_DEAREST, {"id": key_id, "since": since, "ok": OK})
-        dearest = {row["asked_model"].removeprefix(ALIAS_PREFIX): row["usd_nano"] for row in rows}
+        dearest = dict[str, int]()
+        for row in rows:
+            name = plain_name(row["asked_model"])
+            dearest[name] = max(row["usd_nano"], dearest.get(name, 0))
         (row,) = await self._database.read(_SPENT, {"id": key_id, **_bounds(now)})
         return Spendings(today=row["today"], this_month=row["this_month"], dearest=dearest)
 

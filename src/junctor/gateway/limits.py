@@ -22,8 +22,8 @@ import msgspec
 
 from junctor.chat import BudgetExhausted, RateLimited
 from junctor.gateway.budget import Budget, Hold
+from junctor.gateway.estimate import Estimate
 from junctor.gateway.keys import NOBODY, Caller
-from junctor.gateway.menu import Estimate
 from junctor.gateway.rate import Bucket, render_duration
 from junctor.pool.ledger import Receipt
 from junctor.pool.ledger_store import parse_usd

@@ -1,45 +1,27 @@
-"""Which models answer under each name: what a key may ask for, and what an answer can cost at most. Pure."""
+"""Which models answer under each name: what a key may ask for. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from math import inf
-from typing import NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
-from junctor.chat import ChatRequest, Model, ModelCard, ModelForbidden, Pool, UnknownModel
-from junctor.gateway.keys import NANO, Caller
-from junctor.pool.pool import ALIAS_PREFIX, find
-
-TYPICAL_ANSWER_TOKENS = 500
-"For rates, of a request that states no limit: answers to everyday prompts have some 200 to 700."
-LONG_ANSWER_TOKENS = 4000
-"""For budgets, of a request that states no limit: few answers are longer. Too much costs nobody anything, it
-only lets fewer requests of one key go at the same time."""
-_NANO_PER_TOKEN = NANO / 1_000_000
-"At one USD for a million."
-_ENVELOPE_TOKENS = 100
-"Of a small prompt, what our count (from its size as JSON) may take for tokens that are none."
-
-
-class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request may come to, before it is answered. Money is in 1e-9 USD, of one call of a model."""
-
-    model: str
-    "The name in the pool that it asks for."
-    tokens: int
-    "Read and written."
-    prompt_nano: int
-    "The prompt."
-    stated_nano: int
-    "The answer, where the request states a limit for it; else 0."
-    least_nano: int
-    "What the prompt costs even if we count twice too much, and `stated_nano`."
-    most_nano: int
-    "The prompt, and a long answer where no limit is stated. 0: nothing of it costs anything."
-    calls: int = 1
-    "Models that may be asked at the same time: 2 where the request may be hedged."
+from junctor.chat import (
+    BadRequest,
+    ChatRequest,
+    Constraints,
+    FusionOptions,
+    Model,
+    ModelCard,
+    ModelForbidden,
+    Pool,
+    UnknownModel,
+)
+from junctor.gateway.estimate import Estimate, Tariff
+from junctor.gateway.fused import Fused, as_asked
+from junctor.gateway.keys import Caller
+from junctor.pool.pool import find, resolve
+from junctor.wire.constraints import suggest
 
 
 class Menu:
@@ -52,47 +34,58 @@ class Menu:
         *,
         hedges: bool = False,
         together: Mapping[str, Collection[str]] | None = None,
+        fused: Mapping[str, Fused] | None = None,
+        presets: Mapping[str, Fused] | None = None,
     ) -> None:
         """`named`: for each model, it and its fallbacks; `routed`: for each router, those it chooses from.
 
         `hedges`: whether a second model is asked when the first is late. `together`: for each router, models
-        that may all be asked for one request.
+        that may all be asked for one request. `fused`: the fusions; `presets`: those that a request may name.
         """
-        self._hedges = hedges
-        self._together = {name: frozenset(models) for name, models in (together or {}).items()}
-        self._named = {name: [_rate_of(card) for card in cards] for name, cards in named.items()}
-        self._routed = {name: [_rate_of(card) for card in cards] for name, cards in routed.items()}
+        self._names = {*named, *routed, *(fused or {})}
+        self._routed = {name: [card.name for card in cards] for name, cards in routed.items()}
+        self._fused = fused or {}
+        self._presets = presets or {}
+        self._tariff = Tariff(named, routed, hedges=hedges, together=together, fused=fused, presets=presets)
+
+    def is_fusion(self, name: str) -> bool:
+        """Whether a caller who says this name means a fusion."""
+        return resolve(self._names, name) in self._fused
+
+    def estimate(self, name: str, request: ChatRequest, prompt_tokens: int) -> Estimate:
+        """What a request may come to. Raises `BadRequest` for a preset that is none."""
+        return self._tariff.estimate(name, request, prompt_tokens)
 
     def permit(self, caller: Caller, name: str, request: ChatRequest) -> ChatRequest:
         """The request as the caller's key allows it: a router chooses among the key's models alone.
 
-        Raises `ModelForbidden`.
+        A fusion that the key does not name asks those of its members alone that the key may use. Raises
+        `ModelForbidden`, and `BadRequest` for a name in `fusion` that the key does not know.
         """
-        if not caller.models or (name in caller.models and name not in self._routed):
+        if not caller.models:
             return request
+        if name in self._fused:
+            return self._permit_fusion(caller, name, request)
         if name not in self._routed:
-            raise _forbidden(caller, name)
-        allowed = [rate.model for rate in self._routed[name] if rate.model in caller.models]
-        if not allowed and set(caller.models) == {name}:
-            return request  # the router alone is allowed, and with it all that it chooses from
-        wanted = request.constraints.only
-        only = tuple(model for model in allowed if not wanted or model in wanted)
-        if not only:
-            asked = f" and asks for {_listed(wanted)} only" if wanted else ""
-            raise ModelForbidden(
-                f"this API key may use {_listed(caller.models)}{asked}: `{name}` has nothing to choose from",
-                param="junctor.only" if wanted else "model",
-            )
-        constraints = msgspec.structs.replace(request.constraints, only=only)
-        return msgspec.structs.replace(request, constraints=constraints)
+            if name not in caller.models:
+                raise _forbidden(caller, name)
+            return request
+        allowed = [model for model in self._routed[name] if model in caller.models]
+        if not allowed and self._has_whole_router(caller, name):
+            return request
+        return _narrowed(caller, name, allowed, request)
 
     def permits(self, caller: Caller, name: str) -> bool:
         """Whether the caller's key may use it: `permit` lets a request that states no limits pass."""
-        if not caller.models or set(caller.models) == {name}:
+        if not caller.models:
             return True
+        if name in self._fused:
+            members = self._fused[name].members
+            return name in caller.models or any(self._may_take_part(caller, each) for each in members)
         if name not in self._routed:
             return name in caller.models
-        return any(rate.model in caller.models for rate in self._routed[name])
+        models = self._routed[name]
+        return self._has_whole_router(caller, name) or any(each in caller.models for each in models)
 
     def find(self, caller: Caller, pool: Pool, name: str) -> Model:
         """A model of the pool, for a caller who knows of those alone that the key may use.
@@ -105,64 +98,96 @@ class Menu:
         try:
             return find(own, name)
         except UnknownModel:
-            if len(own) < len(pool) and (name in pool or name.removeprefix(ALIAS_PREFIX) in pool):
+            if len(own) < len(pool) and resolve(pool, name) is not None:
                 raise _forbidden(caller, name) from None
             raise
 
-    def estimate(self, name: str, request: ChatRequest, prompt_tokens: int) -> Estimate:
-        """What a request may come to at the dearest model that may answer it, or at all of a cascade's."""
-        limits = request.constraints
-        rates = self._named.get(name) or [
-            rate
-            for rate in self._routed.get(name, ())
-            if rate.model not in limits.never and (not limits.only or rate.model in limits.only)
-        ]
-        limit, together = request.max_tokens, self._together.get(name, frozenset())
-        surely_read = max(0, prompt_tokens - _ENVELOPE_TOKENS) // 2
-        prompt = stated = least = most = all_most = 0.0
-        for rate in rates:
-            read = prompt_tokens * rate.input
-            said = min(limit or 0, rate.max_output) * rate.output
-            long = said if limit else min(LONG_ANSWER_TOKENS, rate.max_output) * rate.output
-            prompt, stated, most = max(prompt, read), max(stated, said), max(most, read + long)
-            least = max(least, surely_read * rate.input + said)
-            all_most += (read + long) * (rate.model in together)
-        calls = 2 if self._hedges and len(rates) > 1 and limits.max_usd is None else 1
-        if together.issubset(rate.model for rate in rates):
-            most = max(most, all_most / calls)
-        return Estimate(
-            model=name,
-            tokens=prompt_tokens + (TYPICAL_ANSWER_TOKENS if limit is None else limit),
-            prompt_nano=round(prompt),
-            stated_nano=round(stated),
-            least_nano=round(least),
-            most_nano=round(most),
-            calls=calls,
+    def _has_whole_router(self, caller: Caller, name: str) -> bool:
+        """The key names the router, and no model: so it may have all that the router chooses from."""
+        return name in caller.models and all(
+            each in self._routed or each in self._fused for each in caller.models
         )
 
+    # Fusions.
 
-class _Rate(NamedTuple):
-    """What a model takes for a token, 1e-9 USD."""
+    def _permit_fusion(self, caller: Caller, name: str, request: ChatRequest) -> ChatRequest:
+        options = request.fusion or FusionOptions()
+        if options.preset is not None:
+            self._check_preset(caller, options.preset)
+        asked = as_asked(self._fused[name], self._presets, options)
+        for field, names in (("analysis_models", options.analysis_models), ("model", (options.model,))):
+            for each in names:
+                if each is not None:
+                    self._check_member(caller, asked, each, f"fusion.{field}")
+        if (options.preset or name) in caller.models:
+            return request
+        if not options.analysis_models:
+            allowed = [each for each in dict.fromkeys(asked.members) if self._may_take_part(caller, each)]
+            request = _narrowed(caller, name, allowed, request)
+        if asked.judge is not None and not self._may_take_part(caller, asked.judge):
+            judge = (options.analysis_models or request.constraints.only)[0]
+            request = replace(request, fusion=replace(options, model=judge))
+        return request
 
-    model: str
-    input: float
-    "As if the prompt was written to the model's cache, where that is dearer."
-    output: float
-    max_output: float
+    def _may_take_part(self, caller: Caller, name: str) -> bool:
+        """Whether the key may use it, and all that it may ask: nobody narrows what a member chooses from."""
+        if name in self._routed:
+            whole = self._has_whole_router(caller, name)
+            return whole or all(each in caller.models for each in self._routed[name])
+        if name in caller.models:
+            return True
+        if name not in self._fused:
+            return False
+        fused = self._fused[name]
+        asks = fused.members if fused.judge is None else (*fused.members, fused.judge)
+        return all(self._may_take_part(caller, each) for each in asks)
+
+    def _check_preset(self, caller: Caller, preset: str) -> None:
+        """Raises `BadRequest` and `ModelForbidden`."""
+        own = [each for each in self._presets if self._may_use_preset(caller, each)]
+        if preset in own:
+            return
+        if preset in self._presets:
+            raise ModelForbidden(
+                f"this API key may not use the preset `{preset}`; it may use: {_listed(caller.models)}",
+                param="fusion.preset",
+            )
+        raise BadRequest(f"there is no preset `{preset[:200]}`{suggest(preset, own)}", param="fusion.preset")
+
+    def _may_use_preset(self, caller: Caller, preset: str) -> bool:
+        members = self._presets[preset].members
+        return preset in caller.models or any(self._may_take_part(caller, each) for each in members)
+
+    def _check_member(self, caller: Caller, asked: Fused, name: str, param: str) -> None:
+        """Raises `BadRequest` and `ModelForbidden`."""
+        if name in asked.able:
+            if not self._may_take_part(caller, name):
+                raise _forbidden(caller, name, param)
+            return
+        if name in self._names and not self.permits(caller, name):
+            raise _forbidden(caller, name, param)
+        able = [each for each in sorted(asked.able) if self._may_take_part(caller, each)]
+        raise BadRequest(f"`{name[:200]}` cannot take part in a fusion{suggest(name, able)}", param=param)
 
 
-def _rate_of(card: ModelCard) -> _Rate:
-    most = inf if card.max_output is None else card.max_output
-    if card.price is None:
-        return _Rate(card.name, 0.0, 0.0, most)
-    price = card.price
-    read = max(price.input, price.cache_write or 0.0)
-    return _Rate(card.name, read * _NANO_PER_TOKEN, price.output * _NANO_PER_TOKEN, most)
+def _narrowed(caller: Caller, name: str, allowed: Sequence[str], request: ChatRequest) -> ChatRequest:
+    """The request for these models alone, as far as it does not rule them out itself."""
+    wanted = request.constraints.only
+    only = tuple(model for model in allowed if not wanted or model in wanted)
+    if not only:
+        asked = f" and asks for {_listed(wanted)} only" if wanted else ""
+        raise ModelForbidden(
+            f"this API key may use {_listed(caller.models)}{asked}: `{name}` has nothing to choose from",
+            param="junctor.only" if wanted else "model",
+        )
+    constraints: Constraints = replace(request.constraints, only=only)
+    return replace(request, constraints=constraints)
 
 
-def _forbidden(caller: Caller, name: str) -> ModelForbidden:
+def _forbidden(caller: Caller, name: str, param: str = "model") -> ModelForbidden:
     return ModelForbidden(
-        f"this API key may not use the model `{name}`; it may use: {_listed(caller.models)}", param="model"
+        f"this API key may not use the model `{name[:200]}`; it may use: {_listed(caller.models)}",
+        param=param,
     )
 
 
