@@ -15,6 +15,7 @@ from junctor.gateway.receipt import (
 )
 from junctor.pool.ledger import Receipt
 from junctor.wire.sse import EventParser, render_event
+from verdicts import JUDGED, decision_of
 
 
 def receipt(usd: float = 0.000021, saved: float = -0.5) -> Receipt:
@@ -97,6 +98,14 @@ def test_the_estimate_of_a_cascade_is_of_all_its_calls() -> None:
         "x-junctor-saved": "0.75",
         "x-junctor-cost-basis": "estimated",
     }
+
+
+def test_the_estimate_of_a_fusion_is_of_all_its_calls_and_saves_nothing() -> None:
+    """Also before anybody answers: its progress may go out first."""
+    told = {"x-junctor-decision": "dec_7", "x-junctor-cost": "0.00243", "x-junctor-saved": "0"}
+    told["x-junctor-cost-basis"] = "estimated"
+    assert dict(render_estimate(None, decision_of(JUDGED))) == told
+    assert dict(render_estimate("large", decision_of(JUDGED))) == {**told, "x-junctor-model": "large"}
 
 
 def test_the_comment_is_found_at_the_end_of_a_stream_and_no_client_sees_it() -> None:

@@ -163,6 +163,17 @@ async def test_of_several_whole_answers_the_one_that_the_caller_got_counts(datab
     assert entry.receipt().model == "other"
 
 
+async def test_what_is_compared_with_nobody_has_saved_nothing(database: Database) -> None:
+    """What several models answered together was not to be cheaper than one."""
+    entry = begin(make_ledger(database))
+    entry.spent(spend())
+    assert entry.receipt().saved_usd != 0
+    entry.compare_with_nobody()
+    receipt = entry.receipt()
+    assert (receipt.strongest_model, receipt.strongest_usd, receipt.saved_usd) == (None, 0, 0)
+    assert receipt.usd > 0
+
+
 async def test_the_first_token_is_timed_from_the_request(database: Database) -> None:
     """The failed try before it belongs to what the caller waited."""
     clock = Clock()

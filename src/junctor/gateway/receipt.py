@@ -57,8 +57,9 @@ def render_exact(receipt: Receipt) -> list[tuple[str, str]]:
 def render_estimate(model: str | None, decision: Decision | None) -> Iterator[tuple[str, str]]:
     """Reply headers for an answer that only begins: the router's estimate, where a router has decided."""
     yield from render_who(model, decision.id if decision else None)
-    if decision is not None and decision.escalation is not None:
-        yield from _amounts(decision.escalation.usd, decision.saved_usd)
+    together = decision and (decision.escalation or decision.fusion)
+    if decision is not None and together:
+        yield from _amounts(together.usd, decision.saved_usd)
         yield "x-junctor-cost-basis", "estimated"
     elif decision is not None:
         usd = {candidate.name: candidate.usd for candidate in decision.candidates}

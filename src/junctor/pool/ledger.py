@@ -109,6 +109,10 @@ class Entry:
             call_began_ms = self._elapsed_ms() - spent.total_ms
             self._first_token_ms = max(0.0, call_began_ms) + spent.first_token_ms
 
+    def compare_with_nobody(self) -> None:
+        """Nothing was to be saved: the strongest model is no measure of this request."""
+        self._strongest = None
+
     def first_text(self) -> None:
         """The caller's answer begins now, whatever the calls made for it have said before."""
         self._first_token_ms = self._elapsed_ms()

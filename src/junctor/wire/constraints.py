@@ -62,7 +62,7 @@ def _from_body(field: msgspec.Raw) -> dict[str, Any]:
     for name, value in values.items() if values else ():
         param = f"{FIELD}.{name[:_MOST_SHOWN]}"
         if name not in _SHAPES:
-            hint = _suggestion(name, _SHAPES, str)
+            hint = suggest(name, _SHAPES)
             raise BadRequest(f"`{param}` is not a constraint{hint}", param=param)
         found[name] = _check(name, value, param)
     return found
@@ -76,7 +76,7 @@ def _from_headers(headers: Mapping[str, str]) -> dict[str, Any]:
         param = header.lower()[:_MOST_SHOWN]
         name = param.removeprefix(HEADER_PREFIX).replace("-", "_")
         if name not in _SHAPES:
-            hint = _suggestion(name, _SHAPES, _header_of)
+            hint = suggest(name, _SHAPES, _header_of)
             raise BadRequest(f"the header `{param}` is not known{hint}", param=param)
         found[name] = _check(name, _header_value(name, text.strip()), param)
     return found
@@ -115,8 +115,9 @@ def _refusal(name: str, value: object, param: str) -> BadRequest:
     return BadRequest(f"`{param}` must be {SAID_AS[name]}{least}; it is {shown}", param=param)
 
 
-def _suggestion(name: str, known: Iterable[str], spell: Callable[[str], str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
+def suggest(name: str, known: Iterable[str], spell: Callable[[str], str] = str) -> str:
+    """The end of a refusal: what was probably meant, else all that is known, each as `spell` says it."""
+    near = difflib.get_close_matches(name[:_MOST_SHOWN], list(known), n=1)
     return f"; did you mean `{spell(near[0])}`?" if near else f"; known: {', '.join(map(spell, known))}"
 
 

@@ -1,6 +1,8 @@
 """Replies of Anthropic's Messages API as we send them: streamed, whole, errors.
 
-Frames that an upstream sent in the same dialect pass as they are; everything else is built here.
+Frames that an upstream sent in the same dialect pass as they are; everything else is built here. How a fusion
+came to its answer stands in `fusion`, of the message or of `message_delta`; how it gets on, for those who
+ask, in events `fusion.*`.
 """
 
 from __future__ import annotations
@@ -11,19 +13,26 @@ from typing import Any
 import msgspec
 
 from junctor.chat import (
+    Drafted,
     Event,
     Finished,
+    Judging,
     JunctorError,
     Raw,
+    Routed,
+    Settled,
     Started,
     Text,
     Thought,
     ToolCall,
     UpstreamBroken,
     Usage,
+    Verdict,
     WindowExceeded,
 )
 from junctor.wire.anthropic_answer import type_of_event
+from junctor.wire.fusion import FIELD as FUSION
+from junctor.wire.fusion import render_progress, render_verdict, wants_progress
 from junctor.wire.messages_blocks import Blocks
 from junctor.wire.messages_request import MessagesCall
 from junctor.wire.sse import render_event
@@ -78,6 +87,7 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True):
     stop_reason: str | None = None
     stop_sequence: str | None = None
     usage: _Usage
+    fusion: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class MessagesRenderer:
@@ -97,6 +107,9 @@ class MessagesRenderer:
         self._blocks = Blocks()
         self._usage: Usage | None = None
         self._finished: Finished | None = None
+        self._verdict: Verdict | None = None
+        "Of a fusion, as it stands."
+        self._tells_progress = wants_progress(call.request)
 
     def render(self, event: Event) -> Iterator[bytes]:
         """What to send now, if anything."""
@@ -115,8 +128,11 @@ class MessagesRenderer:
                 self._model = event.model
             case Finished():
                 self._finished = event
-            case _:
-                pass
+            case Routed():
+                self._verdict = event.decision.fusion
+            case Drafted() | Settled() | Judging():
+                if self._tells_progress:
+                    yield from self._progress(event)
 
     def end(self) -> bytes:
         """The last bytes. Raises `UpstreamBroken` when there was no `Finished`."""
@@ -144,16 +160,27 @@ class MessagesRenderer:
         start = _Message(id=self._id, model=self._model, content=[], usage=_render_usage(self._usage))
         return render_event(_encode({"type": "message_start", "message": start}), "message_start")
 
+    def _progress(self, event: Drafted | Settled | Judging) -> Iterator[bytes]:
+        # The official SDK takes no event before the message has started.
+        if not self._begun:
+            yield self._begin()
+        said = render_progress(event)
+        name = f"{FUSION}.{said['type']}"
+        yield render_event(_encode({**said, "type": name}), name)
+
     def _end_of_stream(self, finished: Finished) -> bytes:
-        delta = {"stop_reason": _stop_reason(finished), "stop_sequence": finished.stop_sequence}
-        usage = _render_usage(self._usage)
+        delta: dict[str, Any] = {
+            "type": "message_delta",
+            "delta": {"stop_reason": _stop_reason(finished), "stop_sequence": finished.stop_sequence},
+            "usage": _render_usage(self._usage),
+        }
+        if self._verdict is not None:
+            delta[FUSION] = render_verdict(self._verdict)
         return b"".join(
             [
                 b"" if self._begun else self._begin(),
                 *self._blocks.send(last=True),
-                render_event(
-                    _encode({"type": "message_delta", "delta": delta, "usage": usage}), "message_delta"
-                ),
+                render_event(_encode(delta), "message_delta"),
                 render_event(_encode({"type": "message_stop"}), "message_stop"),
             ]
         )
@@ -166,6 +193,7 @@ class MessagesRenderer:
             stop_reason=_stop_reason(finished),
             stop_sequence=finished.stop_sequence,
             usage=_render_usage(self._usage),
+            fusion=render_verdict(self._verdict) if self._verdict else msgspec.UNSET,
         )
         return _encode(message)
 

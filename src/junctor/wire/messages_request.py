@@ -16,6 +16,8 @@ import msgspec
 from junctor.chat import BadRequest, ChatRequest
 from junctor.wire.constraints import FIELD as CONSTRAINTS
 from junctor.wire.constraints import parse_constraints
+from junctor.wire.fusion import FIELD as FUSION
+from junctor.wire.fusion import PLUGINS, drop_fusion, parse_fusion
 from junctor.wire.json_body import MOST_TOKENS, Rendered, parse_outer, read_field, read_messages, read_model
 from junctor.wire.json_value import BAD_JSON, NULL, as_list, as_object, as_text
 from junctor.wire.messages_tools import parse_format, parse_tool_choice, parse_tools
@@ -33,6 +35,7 @@ _SAME = ("temperature", "top_p", "top_k")
 _SAID = frozenset(
     {
         CONSTRAINTS,
+        FUSION,
         *_SAME,
         "max_tokens",
         "messages",
@@ -94,6 +97,7 @@ def _parse(
     tools = parse_tools(read_field(fields, "tools", list[dict[str, Any]], "a list of tools") or [])
     choice, passed = parse_tool_choice(read_field(fields, "tool_choice", dict[str, Any], "an object"))
     wanted, effort, lost = _read_output(fields, max_tokens)
+    fusion = parse_fusion(fields)
     return ChatRequest(
         model=model or read_model(fields),
         messages=_raw(_read_messages(fields)),
@@ -106,8 +110,9 @@ def _parse(
         body=msgspec.Raw(body),
         headers=_read_headers(headers),
         refused_elsewhere=tools.refused,
-        lost_elsewhere=(*_lost(fields), *lost, *tools.lost),
+        lost_elsewhere=(*_lost(fields), *lost, *tools.lost, *fusion.left_out),
         constraints=parse_constraints(fields.get(CONSTRAINTS), headers),
+        fusion=fusion.options,
         passthrough=_read_sampling(fields, effort, passed if tools.tools else {}),
     )
 
@@ -178,6 +183,8 @@ def _effort_of(budget: object, max_tokens: int | None) -> str:
 
 
 def _lost(fields: Mapping[str, msgspec.Raw]) -> list[str]:
+    if PLUGINS in fields:
+        drop_fusion(fields := dict(fields))
     return sorted(name for name, raw in fields.items() if name not in _SAID and raw != NULL)
 
 
@@ -189,7 +196,7 @@ def _raw(value: object) -> msgspec.Raw:
 
 
 def render_relayed(request: ChatRequest, upstream_model: str) -> Rendered:
-    """The caller's own body for an upstream of the same API: `model` is replaced, and `junctor` taken out.
+    """The caller's own body for an upstream of the same API: `model` is replaced, and what is ours taken out.
 
     Reasoning that no Anthropic model has signed is taken out and named: the API refuses it.
     """
@@ -197,6 +204,7 @@ def render_relayed(request: ChatRequest, upstream_model: str) -> Rendered:
     fields: dict[str, Any] = dict(_outer.decode(request.body))
     fields["model"] = upstream_model
     fields.pop(CONSTRAINTS, None)
+    drop_fusion(fields)
     left_out: tuple[str, ...] = ()
     if _UNPROVEN.search(memoryview(request.body)):
         fields["messages"] = _without_unproven(fields["messages"])

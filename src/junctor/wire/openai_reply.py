@@ -2,29 +2,38 @@
 
 Frames that an upstream sent in the same dialect pass as they are; everything else is built here. Reasoning is
 `reasoning_content`, as most servers have it; where it carries an upstream's proof it comes once more as
-`thinking_blocks`, in LiteLLM's form: with the next request they go back unchanged.
+`thinking_blocks`, in LiteLLM's form: with the next request they go back unchanged. How a fusion came to its
+answer stands in `fusion`: of the whole reply, or of the chunk that ends the stream; how it gets on, for those
+who ask, in `fusion_event` of chunks without choices.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
 from junctor.chat import (
+    Drafted,
     Event,
     Finished,
+    Judging,
     JunctorError,
     Raw,
+    Routed,
+    Settled,
     Started,
     Text,
     Thought,
     ToolCall,
     UpstreamBroken,
     Usage,
+    Verdict,
     join_tool_call,
 )
+from junctor.wire.fusion import render_progress, render_verdict, wants_progress
 from junctor.wire.openai_answer import DONE
 from junctor.wire.openai_request import Call
 from junctor.wire.sse import render_event
@@ -93,6 +102,11 @@ class _Chunk(msgspec.Struct, frozen=True, kw_only=True):
     usage: _Usage | None = None
 
 
+class _FusionChunk(_Chunk, frozen=True, kw_only=True):
+    fusion: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    fusion_event: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
 class _Message(msgspec.Struct, frozen=True, kw_only=True):
     role: str = "assistant"
     content: str | None
@@ -117,6 +131,7 @@ class _Completion(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     choices: tuple[_Choice, ...]
     usage: _Usage | msgspec.UnsetType = msgspec.UNSET
+    fusion: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 _encoder = msgspec.json.Encoder()
@@ -145,6 +160,9 @@ class ChatRenderer:
         self._calls: dict[int, ToolCall] = {}
         self._usage: Usage | None = None
         self._finished: Finished | None = None
+        self._verdict: Verdict | None = None
+        "Of a fusion, as it stands."
+        self._tells_progress = wants_progress(request)
 
     def render(self, event: Event) -> Iterator[bytes]:
         """What to send now, if anything."""
@@ -165,8 +183,11 @@ class ChatRenderer:
                 self._model = event.model
             case Finished():
                 self._finished = event
-            case _:
-                pass
+            case Routed():
+                self._verdict = event.decision.fusion
+            case Drafted() | Settled() | Judging():
+                if self._tells_progress:
+                    yield self._progress(event)
 
     def end(self) -> bytes:
         """The last bytes. Raises `UpstreamBroken` when there was no `Finished`."""
@@ -209,7 +230,29 @@ class ChatRenderer:
 
     def _chunk(self, delta: _Delta, finished: Finished | None = None) -> bytes:
         choice = _ChunkChoice(delta, finished.reason if finished else None, stop_reason=_stop_of(finished))
+        if finished is not None and self._verdict is not None:
+            return self._fusion_chunk((choice,), fusion=render_verdict(self._verdict))
         chunk = _Chunk(id=self._id, created=self._created, model=self._model, choices=(choice,))
+        return render_event(_encoder.encode(chunk))
+
+    def _progress(self, event: Drafted | Settled | Judging) -> bytes:
+        return self._fusion_chunk((), progress=render_progress(event))
+
+    def _fusion_chunk(
+        self,
+        choices: tuple[_ChunkChoice, ...],
+        *,
+        fusion: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET,
+        progress: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET,
+    ) -> bytes:
+        chunk = _FusionChunk(
+            id=self._id,
+            created=self._created,
+            model=self._model,
+            choices=choices,
+            fusion=fusion,
+            fusion_event=progress,
+        )
         return render_event(_encoder.encode(chunk))
 
     def _end_of_stream(self, finished: Finished) -> bytes:
@@ -246,6 +289,7 @@ class ChatRenderer:
             model=self._model,
             choices=(_Choice(message, finished.reason, stop_reason=_stop_of(finished)),),
             usage=_render_usage(self._usage) if self._usage else msgspec.UNSET,
+            fusion=render_verdict(self._verdict) if self._verdict else msgspec.UNSET,
         )
         return _encoder.encode(completion)
 

@@ -14,12 +14,16 @@ import msgspec
 from junctor.chat import BadRequest, ChatRequest
 from junctor.wire.constraints import FIELD as CONSTRAINTS
 from junctor.wire.constraints import parse_constraints
+from junctor.wire.fusion import FIELD as FUSION
+from junctor.wire.fusion import PLUGINS, drop_fusion, parse_fusion
 from junctor.wire.json_body import MOST_TOKENS, parse_outer, read_field, read_messages, read_model, read_raw
 from junctor.wire.json_value import NULL
 
 _LIMITS = ("max_completion_tokens", "max_tokens")
 "The caller's names for `ChatRequest.max_tokens`, newest first."
-_KNOWN = frozenset({"model", "messages", "tools", "tool_choice", "response_format", "stream", CONSTRAINTS})
+_KNOWN = frozenset(
+    {"model", "messages", "tools", "tool_choice", "response_format", "stream", CONSTRAINTS, FUSION}
+)
 _ASK_FOR_USAGE = msgspec.Raw(b'{"include_usage":true}')
 
 _outer = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -49,6 +53,10 @@ def parse_request(
     options = read_field(
         fields, "stream_options", _StreamOptions, "an object, such as {'include_usage': true}"
     )
+    fusion = parse_fusion(fields)
+    passthrough = {name: value for name, value in fields.items() if name not in _KNOWN}
+    if PLUGINS in passthrough:
+        drop_fusion(passthrough)
     request = ChatRequest(
         model=model or read_model(fields),
         messages=read_messages(fields),
@@ -58,8 +66,10 @@ def parse_request(
         max_tokens=_read_limit(fields),
         stream=stream,
         relay="openai_chat",
+        lost_elsewhere=fusion.left_out,
         constraints=parse_constraints(fields.get(CONSTRAINTS), headers),
-        passthrough={name: value for name, value in fields.items() if name not in _KNOWN},
+        fusion=fusion.options,
+        passthrough=passthrough,
         id=request_id,
         caller=caller,
     )

@@ -14,6 +14,7 @@ import msgspec
 
 from junctor.chat import BadRequest, ChatRequest, UnsupportedByModel
 from junctor.wire.constraints import FIELD as CONSTRAINTS
+from junctor.wire.fusion import drop_fusion
 from junctor.wire.json_body import Rendered, parse_outer, read_field
 from junctor.wire.json_value import BAD_JSON, NULL, as_list, as_object, as_text
 from junctor.wire.openai_plain import without_extras
@@ -83,6 +84,7 @@ def _with_model(body: msgspec.Raw, upstream_model: str) -> bytes:
     """A caller's own body. What only we can read is taken out: ids that we gave, and what we have sealed."""
     fields: Fields = dict(parse_outer(bytes(body)))
     fields.pop(CONSTRAINTS, None)
+    drop_fusion(fields)
     given: msgspec.Raw = fields["input"]
     if MARK.encode() in bytes(given) and (items := as_list(_decode(given, "input"))):
         fields["input"] = [*_restored(items)]

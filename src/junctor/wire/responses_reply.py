@@ -1,6 +1,8 @@
 """Replies of OpenAI's Responses API as we send them: streamed, whole, and cut.
 
-Frames that an upstream sent in the same dialect pass as they are; everything else is built here.
+Frames that an upstream sent in the same dialect pass as they are; everything else is built here. How a fusion
+came to its answer stands in `fusion` of the finished response; how it gets on, for those who ask, in events
+`fusion.*`.
 """
 
 from __future__ import annotations
@@ -13,11 +15,15 @@ from typing import Any
 import msgspec
 
 from junctor.chat import (
+    Drafted,
     Event,
     Finished,
     FinishReason,
+    Judging,
     JunctorError,
     Raw,
+    Routed,
+    Settled,
     Started,
     Text,
     Thought,
@@ -25,7 +31,10 @@ from junctor.chat import (
     UpstreamBroken,
     UpstreamRateLimited,
     Usage,
+    Verdict,
 )
+from junctor.wire.fusion import FIELD as FUSION
+from junctor.wire.fusion import render_progress, render_verdict, wants_progress
 from junctor.wire.json_value import BAD_JSON, NULL
 from junctor.wire.responses_ids import response_id
 from junctor.wire.responses_output import Fields, Output, Said
@@ -113,6 +122,9 @@ class ResponsesRenderer:
         self._begun = False
         self._usage: Usage | None = None
         self._finished: Finished | None = None
+        self._verdict: Verdict | None = None
+        "Of a fusion, as it stands."
+        self._tells_progress = wants_progress(request)
         self._response: Fields | None = None
         "The response as it ended, where we made it ourselves."
         self._first_frame: bytes | None = None
@@ -138,8 +150,11 @@ class ResponsesRenderer:
                 self._model = event.model
             case Finished():
                 self._finished = event
-            case _:
-                pass
+            case Routed():
+                self._verdict = event.decision.fusion
+            case Drafted() | Settled() | Judging():
+                if self._tells_progress:
+                    yield from self._progress(event)
 
     def end(self) -> bytes:
         """The last bytes. Raises `UpstreamBroken` when there was no `Finished`."""
@@ -191,8 +206,14 @@ class ResponsesRenderer:
         yield self._event(("created", {"response": state}))
         yield self._event(("in_progress", {"response": state}))
 
-    def _event(self, said: Said) -> bytes:
-        name = f"response.{said[0]}"
+    def _progress(self, event: Drafted | Settled | Judging) -> Iterator[bytes]:
+        # The official SDK takes no event before the response is created.
+        yield from self._begin()
+        said = render_progress(event)
+        yield self._event((said.pop("type"), said), FUSION)
+
+    def _event(self, said: Said, family: str = "response") -> bytes:
+        name = f"{family}.{said[0]}"
         numbered = {"type": name, "sequence_number": self._sequence, **said[1]}
         self._sequence += 1
         # As `render_event`, without its search for line ends: our own JSON has none.
@@ -215,6 +236,7 @@ class ResponsesRenderer:
     def _state(self, status: str, reason: FinishReason | None = None) -> Fields:
         """The response as of now."""
         cut = INCOMPLETE.get(reason) if reason else None
+        fusion = {FUSION: render_verdict(self._verdict)} if self._verdict is not None and reason else {}
         return {
             "id": self._id,
             "object": "response",
@@ -227,6 +249,7 @@ class ResponsesRenderer:
             "output": [] if status == "in_progress" else self._output.shown(),
             "usage": render_usage(self._usage) if self._usage is not None and reason else None,
             **self._repeated,
+            **fusion,
         }
 
     def _state_at_failure(self) -> Fields:

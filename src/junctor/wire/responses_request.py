@@ -18,6 +18,8 @@ import msgspec
 from junctor.chat import BadRequest, ChatRequest
 from junctor.wire.constraints import FIELD as CONSTRAINTS
 from junctor.wire.constraints import parse_constraints
+from junctor.wire.fusion import FIELD as FUSION
+from junctor.wire.fusion import PLUGINS, drop_fusion, parse_fusion
 from junctor.wire.json_body import MOST_TOKENS, parse_outer, read_field, read_model
 from junctor.wire.json_value import NULL
 from junctor.wire.responses_input import Item, as_objects, render_messages
@@ -43,6 +45,7 @@ _SAME = frozenset(
 _OURS = frozenset(
     {
         CONSTRAINTS,
+        FUSION,
         "background",
         "conversation",
         "include",
@@ -209,6 +212,7 @@ def _in_chat_form(fields: Mapping[str, msgspec.Raw], items: Sequence[Item]) -> d
     text = read_field(fields, "text", dict[str, Any], "an object") or {}
     wanted = parse_format(text)
     refused, lost = _beyond_chat(fields)
+    fusion = parse_fusion(fields)
     return {
         "messages": _raw(converted.messages),
         "tools": _raw(tools.tools) if tools.tools else None,
@@ -216,7 +220,8 @@ def _in_chat_form(fields: Mapping[str, msgspec.Raw], items: Sequence[Item]) -> d
         "response_format": _raw(wanted) if wanted is not None else None,
         "passthrough": _passthrough(fields, text),
         "refused_elsewhere": (*converted.refused, *tools.refused, *refused),
-        "lost_elsewhere": (*converted.left_out, *lost),
+        "lost_elsewhere": (*converted.left_out, *lost, *fusion.left_out),
+        "fusion": fusion.options,
     }
 
 
@@ -224,6 +229,8 @@ def _passthrough(fields: Mapping[str, msgspec.Raw], text: Mapping[str, Any]) -> 
     """The fields that the chat form has too, and those that nobody knows."""
     known = _OURS | _LOST | _REFUSED
     passed = {name: value for name, value in fields.items() if name in _SAME or name not in known}
+    if PLUGINS in passed:
+        drop_fusion(passed)
     reasoning = read_field(fields, "reasoning", dict[str, Any], "an object") or {}
     if isinstance(effort := reasoning.get("effort"), str):
         passed["reasoning_effort"] = _raw(effort)
