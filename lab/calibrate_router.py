@@ -13,9 +13,9 @@ namesakes and its questions was. About 20 s for each third and training.
 
 - `price alone`, `constant`: no calibration; the mean of the models that are not strangers, on the same set.
 - `mean of K`: its mean score on the K prompts, no model. `kNN`: its score on the most alike of them.
-- `junctor`: abilities as `junctor calibrate` fits them, predictions as the router makes them with these.
-- `shift`: with what the fit believes these prompts to be harder than predicted, which the router leaves out.
-- `no shift fitted`: without such a belief; abilities and errors are then levels on prompts of this sort.
+- `junctor`: levels as `junctor calibrate` fits them, predictions as the router makes them with these.
+- `no shift fitted`: as if these prompts were as hard as predicted; abilities make up for it.
+- `abilities alone`: what is thought to hold for prompts of any sort, which is not meant for these.
 - `2 known`: two models that the artefact does know answer the K prompts, too.
 
 Intervals: bootstrap over models, of means over draws. Of two models with a true difference of more than two

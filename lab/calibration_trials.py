@@ -17,10 +17,10 @@ import numpy as np
 from junctor.chat import ModelCard, Price
 from junctor.lasting import ARTEFACT
 from junctor.pool.prompt import TEXT_CHARS, sample_text
-from junctor.routing.abilities import Abilities, Ability, identity_of
-from junctor.routing.calibration import ability_fit
-from junctor.routing.calibration.ability_fit import Fitted, fit_abilities, read_answered
+from junctor.routing.abilities import Abilities, identity_of
+from junctor.routing.calibration.ability_fit import Estimates, Spreads, fit_abilities, read_answered
 from junctor.routing.calibration.grading import PRIOR_ERRORS
+from junctor.routing.calibration.learn import measure_abilities
 from junctor.routing.calibration.prompt_file import OWN
 from junctor.routing.calibration.study import Studied, Study
 from junctor.routing.features import BUCKETS, extract_features
@@ -43,10 +43,10 @@ METHODS = (
     "mean of K",
     "kNN",
     "junctor",
-    "junctor, shift",
-    "junctor, no shift fitted",
     "junctor, 2 known",
-    "junctor, 2 known, shift",
+    "junctor, no shift fitted",
+    "abilities alone",
+    "abilities alone, 2 known",
 )
 GROUPS, POOL, KNOWN = 3, 4, 2
 NEIGHBOURS = (5, 10, 20, 40, 80)
@@ -209,10 +209,10 @@ class Trial:
             "constant": self._constant(len(pool), len(rest)),
             "mean of K": _mean_of(scores, len(rest)),
             "kNN": _knn(scores, nearest),
-            **self._calibrate("junctor", pool, np.array([], int), seen, rest),
+            **self._calibrate("", pool, np.array([], int), seen, rest),
         }
         if known is not None:
-            found |= self._calibrate("junctor, 2 known", pool, known, seen, rest)
+            found |= self._calibrate(", 2 known", pool, known, seen, rest)
         return found
 
     def _calibrate(
@@ -224,33 +224,41 @@ class Trial:
         before = self.predictor.place(cards)
         eases = [self.ease(it) for it in before]
         study = self._study(cards, before, eases, np.concatenate([pool, known]), seen)
-        priors = [it.prior for it in study.models]
-        errors = [it.prior_error for it in study.models]
-        fitted = fit_abilities(read_answered(study), priors, errors)
-        after = self.predictor.place(cards, self._render(cards, fitted))
-        ease = np.array([each[rest] for each in eases[: len(pool)]])
-        shifts = np.full(len(pool), fitted.shifts[0])
+        measured = measure_abilities(study, read_answered(study))
         found = {
-            name: self._bounded(
-                ease, np.array([it.ability for it in after]), np.array([it.error for it in after])
-            ),
-            f"{name}, shift": self._bounded(ease, fitted.abilities[: len(pool)] - shifts, None),
+            f"junctor{name}": self._expect(cards, eases, measured, len(pool), rest),
+            f"abilities alone{name}": self._expect(cards, eases, _without_levels(measured), len(pool), rest),
         }
         if not len(known):
-            found["price alone"] = self._bounded(ease, np.array(priors), np.array(errors))
+            ease = np.array([each[rest] for each in eases])
+            priors = np.array([[it.prior, it.prior_error] for it in study.models]).T
             level = fit_without_shifts(study)
-            found[f"{name}, no shift fitted"] = self._bounded(ease, level.abilities, level.errors)
+            found["price alone"] = self._bounded(ease, *priors)
+            found["junctor, no shift fitted"] = self._bounded(ease, level.logits, level.errors)
         return found
 
+    def _expect(
+        self,
+        cards: Sequence[ModelCard],
+        eases: Sequence[np.ndarray],
+        abilities: Abilities,
+        models: int,
+        rest: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What the router expects of the first models after a calibration."""
+        placed = self.predictor.place(cards, abilities)[:models]
+        ease = np.array([each[rest] for each in eases[:models]])
+        return self._bounded(
+            ease, np.array([it.ability for it in placed]), np.array([it.error for it in placed])
+        )
+
     def _bounded(
-        self, ease: np.ndarray, ability: np.ndarray, error: np.ndarray | None
+        self, ease: np.ndarray, ability: np.ndarray, error: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Probabilities, and where the mean score on as many prompts lies at 95 %, by the stated errors."""
-        count, slope = ease.shape[0], self.exam.temperature
-        p = sigmoid(ease + slope * ability[:count, None])
-        if error is None:
-            return p, np.full(count, np.nan), np.full(count, np.nan)
-        low, high = (sigmoid(ease + slope * (ability + z * error)[:count, None]).mean(1) for z in (-Z, Z))
+        slope = self.exam.temperature
+        p = sigmoid(ease + slope * ability[:, None])
+        low, high = (sigmoid(ease + slope * (ability + z * error)[:, None]).mean(1) for z in (-Z, Z))
         luck = Z * np.sqrt((p * (1 - p)).sum(1)) / ease.shape[1]
         return p, *_widen(p.mean(1), low, high, luck)
 
@@ -289,25 +297,6 @@ class Trial:
             confidence=0.95,
         )
 
-    def _render(self, cards: Sequence[ModelCard], fitted: Fitted) -> Abilities:
-        """As stored; of what is stored for a model only logits and error are read where its scale is ours."""
-        return Abilities(
-            artefact=self.predictor.version,
-            models=tuple(
-                Ability(
-                    model=card.name,
-                    identity=identity_of(card),
-                    logits=round(float(ability), 4),
-                    error=round(float(error), 4),
-                    p=0.5,
-                    p_error=0.0,
-                    score=0.0,
-                    prompts=0,
-                )
-                for card, ability, error in zip(cards, fitted.abilities, fitted.errors, strict=True)
-            ),
-        )
-
     def _constant(self, models: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The mean of the models that are not strangers; bounds by their spread."""
         means = self.exam.scores[self.others].mean(1)
@@ -316,16 +305,16 @@ class Trial:
         return p, p[:, 0] - spread, p[:, 0] + spread
 
 
-def fit_without_shifts(study: Study) -> Fitted:
+def _without_levels(measured: Abilities) -> Abilities:
+    """What holds for prompts of any sort: all that questions of ours would leave."""
+    models = tuple(msgspec.structs.replace(each, level=None) for each in measured.models)
+    return msgspec.structs.replace(measured, models=models, shift=0.0)
+
+
+def fit_without_shifts(study: Study) -> Estimates:
     """Abilities that take up all of what these questions are harder than predicted: levels on this sort."""
-    before = ability_fit.SHIFT_ERROR, ability_fit.KIND_ERROR
-    ability_fit.SHIFT_ERROR = ability_fit.KIND_ERROR = 1e-3
-    try:
-        return fit_abilities(
-            read_answered(study), [it.prior for it in study.models], [it.prior_error for it in study.models]
-        )
-    finally:
-        ability_fit.SHIFT_ERROR, ability_fit.KIND_ERROR = before
+    priors, errors = zip(*((it.prior, it.prior_error) for it in study.models), strict=True)
+    return fit_abilities(read_answered(study), priors, errors, Spreads(1e-3, 1e-3, 1e-3)).abilities
 
 
 def _mean_of(scores: np.ndarray, rest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

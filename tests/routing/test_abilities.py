@@ -6,7 +6,14 @@ import msgspec
 import pytest
 
 from junctor.chat import ModelCard
-from junctor.routing.abilities import Abilities, Ability, identity_of, match_abilities, parse_abilities
+from junctor.routing.abilities import (
+    Abilities,
+    Ability,
+    identity_of,
+    level_of,
+    match_abilities,
+    parse_abilities,
+)
 
 
 def ability_of(model: str = "small", *, logits: float = 0.4, error: float = 0.1, p: float = 0.6) -> Ability:
@@ -25,6 +32,22 @@ def ability_of(model: str = "small", *, logits: float = 0.4, error: float = 0.1,
 def test_stored_abilities_are_read_again() -> None:
     abilities = Abilities(artefact="router-1", models=(ability_of(),))
     assert parse_abilities(msgspec.json.encode(abilities)) == abilities
+
+
+def test_what_an_earlier_version_stored_holds_for_prompts_of_any_sort() -> None:
+    """It knew no levels and no shift."""
+    old = msgspec.json.decode(msgspec.json.encode(Abilities(artefact="router-1", models=(ability_of(),))))
+    del old["shift"], old["shift_error"], old["models"][0]["level"], old["models"][0]["level_error"]
+    abilities = parse_abilities(msgspec.json.encode(old))
+    assert abilities is not None
+    assert level_of(abilities.models[0], abilities) == (0.4, 0.1)
+
+
+def test_a_level_counts_and_without_one_an_ability_moved_by_the_shift() -> None:
+    asked = msgspec.structs.replace(ability_of("a"), level=-1.2, level_error=0.15)
+    abilities = Abilities(artefact="x", models=(asked, ability_of("b")), shift=1.5, shift_error=0.4)
+    assert level_of(abilities.models[0], abilities) == (-1.2, 0.15)
+    assert level_of(abilities.models[1], abilities) == (pytest.approx(-1.1), pytest.approx(0.17**0.5))
 
 
 def test_another_layout_is_not_used_and_a_damaged_one_is_an_error() -> None:

@@ -267,3 +267,19 @@ def test_measured_models_anchor_those_that_are_estimated_by_price() -> None:
         [told, guessed], measured_of(told, logits=-2.0, p=0.15, artefact=PREDICTOR.version)
     )[1]
     assert low.ability < plain.ability
+
+
+def test_levels_on_own_prompts_place_those_that_were_asked_and_move_the_others() -> None:
+    """Or else a model that was not asked would seem to be better by as much as these prompts are harder."""
+    own, known, priced = card("own"), card("gpt-4o-mini"), card("new", usd=1.0)
+    measured = measured_of(own, logits=0.5, p=0.6, artefact=PREDICTOR.version)
+    asked = msgspec.structs.replace(measured.models[0], level=-1.5, level_error=0.1)
+    levels = msgspec.structs.replace(measured, models=(asked,), shift=2.0, shift_error=0.3)
+    cards = [own, known, priced]
+    before, after = (PREDICTOR.place(cards, each) for each in (measured, levels))
+    assert (after[0].ability, after[0].error) == (-1.5, 0.1)
+    for plain, moved in zip(before[1:], after[1:], strict=True):
+        assert moved.ability == pytest.approx(plain.ability - 2.0)
+        assert (moved.error, moved.source) == (0.0, plain.source)
+    other_scale = msgspec.structs.replace(levels, artefact="router-0")
+    assert PREDICTOR.place([known], other_scale) == PREDICTOR.place([known])

@@ -26,6 +26,7 @@ _VERDICTS: dict[Verdict, str] = {
     "broken": "in force from now on: the one before does not hold its promise any more",
     "kept": "kept, not in force: the one before is as good, or better",
     "untested": "kept, not in force: too few prompts, or models, to compare it with the one before",
+    "own": "kept, not in force: the one before was measured on prompts of your own, which these are not",
     "nothing": "",
 }
 
@@ -72,6 +73,8 @@ def print_report(
     if adopted.ladder_id:
         _print_verdict("ladder", adopted.ladder_id, adopted.ladder, learnt.ladder_comparison)
     _print_verdict("abilities", adopted.abilities_id, adopted.abilities, learnt.abilities_comparison)
+    if study.is_own and adopted.abilities in IN_FORCE:
+        _print_shift(learnt.abilities)
 
 
 def _model_table(study: Study, abilities: Abilities, cards: Sequence[ModelCard]) -> Table:
@@ -139,6 +142,15 @@ def _print_verdict(kind: str, id: str, verdict: Verdict, comparison: Comparison 
             soft_wrap=True,
         )
     console.print(".")
+
+
+def _print_shift(abilities: Abilities) -> None:
+    harder = "harder" if abilities.shift > 0 else "easier"
+    console.print(
+        f"auto takes its traffic to be like your prompts: {harder} than it would have guessed, by "
+        f"{abs(abilities.shift):.1f} ± {abilities.shift_error:.1f} logits.",
+        soft_wrap=True,
+    )
 
 
 def print_all(calibrations: Sequence[Calibration]) -> None:

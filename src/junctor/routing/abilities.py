@@ -1,12 +1,18 @@
 """Measured abilities: how good each model of a pool was on prompts whose answers are known.
 
 Pure. On the artefact's scale, with standard errors, so that the predictor can place a model by what was
-measured instead of by its name, its price or what its card declares. `ability_fit.py` measures them.
+measured instead of by its name, its price or what its card declares. `calibration/ability_fit.py` measures
+them.
+
+An ability holds for prompts of any sort. Where the prompts were the user's own, the sort of the traffic is
+known as well: then each model also has a level on these prompts, which is what the router goes by, and models
+that were not asked are moved by as much as these prompts are harder than predicted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import hypot
 
 import msgspec
 
@@ -35,6 +41,10 @@ class Ability(msgspec.Struct, frozen=True, kw_only=True):
     "Mean score on the prompts of the calibration, 0..1."
     prompts: int
     "Prompts that it answered."
+    level: float | None = None
+    "Its ability on prompts like those of the calibration, where they were the user's own; on the same scale."
+    level_error: float = 0.0
+    "Its standard error, logits."
 
 
 class Abilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +54,17 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     artefact: str
     "Version of the predictor whose scale `logits` are on; on another one's scale `p` places the model."
     models: tuple[Ability, ...]
+    shift: float = 0.0
+    "What prompts of the user's own are harder than predicted, logits; 0 where the prompts were not theirs."
+    shift_error: float = 0.0
+    "Its standard error."
+
+
+def level_of(ability: Ability, abilities: Abilities) -> tuple[float, float]:
+    """What a model is expected to be able to do in traffic, and its standard error. Logits."""
+    if ability.level is not None:
+        return ability.level, ability.level_error
+    return ability.logits - abilities.shift, hypot(ability.error, abilities.shift_error)
 
 
 def parse_abilities(data: bytes | str) -> Abilities | None:

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import msgspec
 
 from junctor.chat import ModelCard
-from junctor.routing.abilities import Abilities, Ability, match_abilities
+from junctor.routing.abilities import Abilities, Ability, level_of, match_abilities
 from junctor.routing.features import BUCKETS, FEATURES_VERSION, NAMES, Features
 from junctor.routing.names import canonical_name, short_name
 
@@ -199,6 +199,7 @@ class Predictor:
 
         The first that applies: its measured ability; the one its card declares; that of the model of its name
         (or upstream name) in the training; one estimated from its price, moved to where the others stand.
+        Abilities that were measured on the user's own prompts are levels on these, of all models.
         """
         found = match_abilities(measured, cards)
         is_ours = measured is not None and measured.artefact == self.version
@@ -214,6 +215,8 @@ class Predictor:
         placed = tuple(
             self._place(card, abilities[card.name], offset, found.get(card.name)) for card in cards
         )
+        if measured is not None and is_ours:
+            placed = tuple(_place_on_own(each, measured, found.get(each.name)) for each in placed)
         loadings = {model.loadings for model in placed}
         if self._merges(loadings):
             self._merged = {each: self._merged.get(each) or self._merge(each) for each in loadings}
@@ -316,6 +319,12 @@ class Predictor:
         low, high = table.mean_ps[at - 1], table.mean_ps[at]
         share = (mean_p - low) / (high - low)
         return table.abilities[at - 1] + share * (table.abilities[at] - table.abilities[at - 1])
+
+
+def _place_on_own(placed: Placed, measured: Abilities, its: Ability | None) -> Placed:
+    """Where it stands on prompts of the user's own, if those were asked; else where it stood."""
+    level, error = level_of(its, measured) if its else (placed.ability - measured.shift, 0.0)
+    return msgspec.structs.replace(placed, ability=level, error=error)
 
 
 class _Reading(NamedTuple):

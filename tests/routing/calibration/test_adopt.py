@@ -173,3 +173,35 @@ async def test_a_calibration_of_some_models_leaves_the_ladder_and_the_others_abi
     assert current.ladder == ladder_named("one")
     assert current.abilities is not None
     assert [each.model for each in current.abilities.models] == ["a", "new", "top"]
+
+
+def levels_of(*models: str) -> Abilities:
+    """As measured on prompts of the user's own."""
+    plain = abilities_of(*models)
+    asked = tuple(msgspec.structs.replace(each, level=-1.0, level_error=0.1) for each in plain.models)
+    return msgspec.structs.replace(plain, models=asked, shift=1.0)
+
+
+OURS = msgspec.structs.replace(STUDY, kinds=("dates",))
+
+
+async def test_questions_of_ours_do_not_unseat_what_own_prompts_have_taught(store: CalibrationStore) -> None:
+    await adopt_in(store, STUDY, learnt(None, abilities=levels_of("a", "top")))
+    study = with_in_force(OURS, await store.current(), CARDS)
+    adopted = await adopt_in(store, study, learnt(None, abilities=abilities_of("a", "top")))
+    assert adopted.abilities == "own"
+    assert (await store.current()).abilities == levels_of("a", "top")
+    gone = [msgspec.structs.replace(each, upstream="v2") for each in CARDS]
+    study = with_in_force(OURS, await store.current(), gone)
+    adopted = await adopt_in(store, study, learnt(None, abilities=abilities_of("a", "top")), *gone)
+    assert adopted.abilities == "first"
+
+
+async def test_others_keep_their_abilities_and_not_their_levels(store: CalibrationStore) -> None:
+    """A level is of the prompts that it was measured on."""
+    await adopt_in(store, STUDY, learnt(None, abilities=levels_of("a", "top")))
+    some = msgspec.structs.replace(STUDY, models=(studied("a"), studied("new")))
+    await adopt_in(store, some, learnt(None, abilities=levels_of("a", "new")))
+    current = (await store.current()).abilities
+    assert current is not None
+    assert {each.model: each.level for each in current.models} == {"a": -1.0, "new": -1.0, "top": None}

@@ -17,7 +17,8 @@ from junctor.routing.abilities import Abilities, Ability
 from junctor.routing.calibration.answer_log import Said, key_of
 from junctor.routing.calibration.grading import grade, make_study
 from junctor.routing.calibration.learn import choose_strongest, learn
-from junctor.routing.calibration.questions import make_questions
+from junctor.routing.calibration.prompt_file import OWN
+from junctor.routing.calibration.questions import Question, make_questions
 from junctor.routing.calibration.study import Learnt, Studied, Study
 from junctor.routing.features import extract_features
 from junctor.routing.predictor import Predictor, parse_artefact
@@ -179,6 +180,93 @@ def test_abilities_are_replaced_when_they_predict_worse(old: tuple[float, ...], 
     learnt = learn(msgspec.structs.replace(study_of(seed=3), abilities=stored(*old)))
     assert learnt.abilities_comparison is not None
     assert learnt.abilities_comparison.switches is switches
+
+
+def own(study: Study) -> Study:
+    """The same, as prompts of the user's own."""
+    return msgspec.structs.replace(study, kinds=(OWN,) * len(study.kinds))
+
+
+def test_levels_are_told_of_the_users_own_prompts_alone() -> None:
+    """Ours say nothing of how hard traffic is."""
+    ours = learn(study_of()).abilities
+    assert {each.level for each in ours.models} == {None}
+    assert (ours.shift, ours.shift_error) == (0.0, 0.0)
+    theirs = learn(own(study_of())).abilities
+    for each in theirs.models:
+        assert each.level is not None
+        assert 1 / (1 + np.exp(-(0.2 + each.level))) == pytest.approx(each.score, abs=0.03)
+        assert each.level_error < 0.5 * each.error
+        assert each.level == pytest.approx(each.logits - theirs.shift, abs=0.5)
+    assert theirs.shift_error > 0.3
+
+
+def test_after_a_calibration_on_own_prompts_the_router_expects_what_was_seen() -> None:
+    """On prompts far harder than the predictor thinks: mean p is the share that was right, on others too."""
+    texts = [f"Prove lemma {at} of the {at * 7919 % 1000}th chapter." for at in range(400)]
+    features = [extract_features(text) for text in texts]
+    cards = [ModelCard(name=name, provider="x") for name in ("a", "b", "new")]
+    rng = np.random.default_rng(0)
+    right = rng.random((2, 400)) < np.array([[0.25], [0.4]])
+    questions = [Question(prompt=text, answer="0", kind=OWN) for text in texts]
+    said = {
+        (card.name, f"x/{card.name}", key_of(question)): Said(
+            model=card.name,
+            identity=f"x/{card.name}",
+            question=key_of(question),
+            answer=parse_answer(f"Answer: {0 if right[at, number] else 1}"),
+            usd=0.01,
+            tokens=10,
+            seconds=1,
+        )
+        for at, card in enumerate(cards[:2])
+        for number, question in enumerate(questions)
+    }
+    graded = grade(questions[:300], said, cards[0])
+    study = make_study(
+        graded, said, cards[:2], PREDICTOR, usd_per_hour=0, floor=0.98, confidence=0.95, strongest=None
+    )
+    measured = learn(study).abilities
+    placed = PREDICTOR.place(cards, measured)
+    p = np.array([[it.p_good for it in PREDICTOR.predict(each, placed)] for each in features[300:]]).mean(0)
+    assert p[:2] == pytest.approx(right[:, 300:].mean(1), abs=0.1)
+    before = PREDICTOR.predict(features[300], PREDICTOR.place(cards))[2].p_good
+    after = PREDICTOR.predict(features[300], placed)[2]
+    assert (after.source, after.p_error) == ("estimated ability", 0.0)
+    assert (after.p_good < before) is (measured.shift > 0)
+
+
+def test_abilities_that_are_no_levels_are_replaced_where_own_prompts_are_harder() -> None:
+    """They are tried as the router would use them: on these prompts they expect too much."""
+    hard = own(study_of(seed=3, abilities=tuple(each - 2 for each in ABILITIES)))
+    learnt = learn(msgspec.structs.replace(hard, abilities=stored(*ABILITIES)))
+    assert learnt.abilities_comparison is not None
+    assert learnt.abilities_comparison.switches
+    again = own(study_of(seed=4, abilities=tuple(each - 2 for each in ABILITIES)))
+    learnt = learn(msgspec.structs.replace(again, abilities=learnt.abilities))
+    assert learnt.abilities_comparison is not None
+    assert not learnt.abilities_comparison.switches
+
+
+def test_questions_of_ours_cannot_judge_levels_on_the_users_own() -> None:
+    levels = learn(own(study_of(seed=1))).abilities
+    assert learn(msgspec.structs.replace(study_of(seed=2), abilities=levels)).abilities_comparison is None
+    another_scale = msgspec.structs.replace(levels, artefact="router-0")
+    compared = learn(msgspec.structs.replace(study_of(seed=2), abilities=another_scale)).abilities_comparison
+    assert compared is not None
+
+
+def test_abilities_on_another_predictors_scale_are_compared_by_what_the_router_makes_of_them() -> None:
+    """By their mean p: all three the same, whatever their logits there."""
+    old = msgspec.structs.replace(stored(9.0, 9.0, 9.0), artefact="router-0")
+    same = stored(0.0, 0.0, 0.0)
+    one, other = (
+        learn(msgspec.structs.replace(study_of(seed=3), abilities=each)).abilities_comparison
+        for each in (old, same)
+    )
+    assert one is not None
+    assert other is not None
+    assert one.old == pytest.approx(other.old, abs=1e-6)
 
 
 def test_abilities_of_models_that_behave_as_predicted_are_recovered() -> None:

@@ -8,13 +8,14 @@ from typing import Literal
 import msgspec
 
 from junctor.chat import ModelCard
-from junctor.routing.abilities import Abilities
+from junctor.routing.abilities import Abilities, match_abilities
 from junctor.routing.calibration.store import Calibrated, CalibrationStore
 from junctor.routing.calibration.study import Comparison, Learnt, Study
 
-Verdict = Literal["first", "better", "broken", "kept", "untested", "nothing"]
+Verdict = Literal["first", "better", "broken", "kept", "untested", "own", "nothing"]
 """Why a new one is in force (`first`: none that fits the pool was; `better` than the old one; the old one is
-`broken`), or is not (`kept`: the old one is as good; `untested`: they could not be compared; `nothing` was
+`broken`), or is not (`kept`: the old one is as good; `untested`: they could not be compared; `own`: neither
+could they, because the old one was measured on the user's own prompts and this one was not; `nothing` was
 learnt)."""
 IN_FORCE: frozenset[Verdict] = frozenset({"first", "better", "broken"})
 
@@ -54,6 +55,8 @@ async def adopt(
         ladder = judge(has_old=has_old, comparison=learnt.ladder_comparison)
         ladder_id = await store.save_ladder(learnt.ladder, identities, use=ladder in IN_FORCE)
     abilities = judge(has_old=study.abilities is not None, comparison=learnt.abilities_comparison)
+    if current.abilities is not None and not study.can_judge(current.abilities):
+        abilities = "own" if match_abilities(current.abilities, pool) else abilities
     return Adopted(
         ladder=ladder,
         ladder_id=ladder_id,
@@ -65,13 +68,16 @@ async def adopt(
 
 
 def _with_others(new: Abilities, old: Abilities | None) -> Abilities:
-    """The new abilities, and the old ones of models that were not asked."""
+    """The new abilities, and the old ones of models that were not asked, without their levels."""
     if old is None or old.artefact != new.artefact:
         return new
     asked = {each.model for each in new.models}
-    return msgspec.structs.replace(
-        new, models=(*new.models, *(each for each in old.models if each.model not in asked))
-    )
+    others = [
+        msgspec.structs.replace(each, level=None, level_error=0.0)
+        for each in old.models
+        if each.model not in asked
+    ]
+    return msgspec.structs.replace(new, models=(*new.models, *others))
 
 
 def judge(*, has_old: bool, comparison: Comparison | None) -> Verdict:

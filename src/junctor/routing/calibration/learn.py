@@ -17,8 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from junctor.chat import Mode
-from junctor.routing.abilities import Abilities, Ability
-from junctor.routing.calibration.ability_fit import Answered, Fitted, fit_abilities, log_losses, read_answered
+from junctor.routing.abilities import Abilities, Ability, level_of
+from junctor.routing.calibration.ability_fit import (
+    Answered,
+    Fitted,
+    Spreads,
+    fit_abilities,
+    log_losses,
+    read_answered,
+)
 from junctor.routing.calibration.calibrate import TooFewOutcomes, calibrate, climb
 from junctor.routing.calibration.outcomes import Floats, Outcomes
 from junctor.routing.calibration.study import Comparison, Learnt, Studied, Study
@@ -32,7 +39,7 @@ MODE: Mode = "balanced"
 EXCHANGE = 0.05
 "What all that the strongest model costs for a prompt is exchanged for: so many right answers."
 FIXED = 1e-4
-"The prior error of an ability that is not to be learnt."
+"The prior error of what is not to be learnt."
 
 
 def main() -> None:
@@ -48,9 +55,6 @@ def learn(study: Study) -> Learnt:
     outcomes = _outcomes_of(models, which)
     ladder, no_ladder = _try_calibrate(outcomes, strongest, study)
     answered = read_answered(study)
-    fitted = fit_abilities(
-        answered, [it.prior for it in study.models], [it.prior_error for it in study.models]
-    )
     named = {it.model for it in models}
     return Learnt(
         strongest=strongest,
@@ -58,7 +62,7 @@ def learn(study: Study) -> Learnt:
         left_out=tuple(it.model for it in study.models if it.model not in named),
         ladder=ladder,
         no_ladder=no_ladder,
-        abilities=_render(study, fitted),
+        abilities=measure_abilities(study, answered),
         ladder_comparison=_compare_ladders(study, outcomes, strongest, ladder),
         abilities_comparison=_compare_abilities(study, answered),
     )
@@ -109,26 +113,43 @@ def _try_calibrate(outcomes: Outcomes, strongest: str, study: Study) -> tuple[La
         return None, str(error)
 
 
-def _render(study: Study, fitted: Fitted) -> Abilities:
-    mean_ps = np.interp(fitted.abilities, study.abilities_table, study.mean_ps_table)
-    above = np.interp(fitted.abilities + fitted.errors, study.abilities_table, study.mean_ps_table)
-    below = np.interp(fitted.abilities - fitted.errors, study.abilities_table, study.mean_ps_table)
+def _fit(study: Study, answered: Answered) -> Fitted:
+    return fit_abilities(answered, [it.prior for it in study.models], [it.prior_error for it in study.models])
+
+
+def measure_abilities(study: Study, answered: Answered) -> Abilities:
+    """As stored. Levels only of the user's own prompts: traffic is not like ours."""
+    fitted = _fit(study, answered)
+    logits, errors = fitted.abilities.logits, fitted.abilities.errors
+    mean_ps, above, below = (_mean_ps(study, at) for at in (logits, logits + errors, logits - errors))
     return Abilities(
         artefact=study.artefact,
         models=tuple(
             Ability(
                 model=it.model,
                 identity=it.identity,
-                logits=round(float(fitted.abilities[at]), 4),
-                error=round(float(fitted.errors[at]), 4),
-                p=round(float(mean_ps[at]), 4),
-                p_error=round(float(above[at] - below[at]) / 2, 4),
+                logits=_rounded(logits[at]),
+                error=_rounded(errors[at]),
+                p=_rounded(mean_ps[at]),
+                p_error=_rounded((above[at] - below[at]) / 2),
                 score=_mean([score for score in it.scores if score is not None]),
                 prompts=sum(score is not None for score in it.scores),
+                level=_rounded(fitted.levels.logits[at]) if study.is_own else None,
+                level_error=_rounded(fitted.levels.errors[at]) if study.is_own else 0.0,
             )
             for at, it in enumerate(study.models)
         ),
+        shift=_rounded(fitted.shift.logits[0]) if study.is_own else 0.0,
+        shift_error=_rounded(fitted.shift.errors[0]) if study.is_own else 0.0,
     )
+
+
+def _mean_ps(study: Study, abilities: Floats) -> Floats:
+    return np.interp(abilities, study.abilities_table, study.mean_ps_table)
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 4)
 
 
 def _mean(values: list[float]) -> float:
@@ -173,20 +194,34 @@ def _use(ladder: Ladder, outcomes: Outcomes) -> tuple[Floats, Floats]:
 
 
 def _compare_abilities(study: Study, answered: Answered) -> Comparison | None:
-    """By the log loss on questions held back; how hard these are is learnt beside both from the others."""
-    if study.abilities is None or len(study.kinds) < 2 * FOLDS:
+    """By the log loss on prompts held back, as the router would predict them.
+
+    Where they are not the user's own it predicts none like them; how hard they are is learnt beside both.
+    """
+    count = len(study.kinds)
+    if study.abilities is None or count < 2 * FOLDS or not study.can_judge(study.abilities):
         return None
-    told = {each.model: each.logits for each in study.abilities.models}
-    fixed = [told[it.model] for it in study.models]
-    old, new = np.zeros(len(study.kinds)), np.zeros(len(study.kinds))
-    for train, test in _folds(len(study.kinds)):
+    stale = _known_before(study, study.abilities)
+    old, new = np.zeros(count), np.zeros(count)
+    for train, test in _folds(count):
         seen, held = answered.pick(train), answered.pick(test)
-        fresh = fit_abilities(
-            seen, [it.prior for it in study.models], [it.prior_error for it in study.models]
-        )
-        stale = fit_abilities(seen, fixed, [FIXED] * len(fixed))
-        old[test], new[test] = -log_losses(held, stale), -log_losses(held, fresh)
+        fresh = _fit(study, seen)
+        if study.is_own:
+            before, after = stale[:, None], fresh.levels.logits[:, None]
+        else:
+            held_still = fit_abilities(seen, stale.tolist(), [FIXED] * len(stale), Spreads(knack=FIXED))
+            before, after = (each.abilities_at(held.kinds) for each in (held_still, fresh))
+        old[test], new[test] = -log_losses(held, before), -log_losses(held, after)
     return _comparison(old, new, is_broken=False)
+
+
+def _known_before(study: Study, abilities: Abilities) -> Floats:
+    """(m,): what the abilities in force let the router expect of each model, on the present scale."""
+    told = {each.model: each for each in abilities.models}
+    if abilities.artefact != study.artefact:
+        mean_ps = np.array([told[it.model].p for it in study.models])
+        return np.interp(mean_ps, study.mean_ps_table, study.abilities_table)
+    return np.array([level_of(told[it.model], abilities)[0] for it in study.models])
 
 
 def _comparison(old: Floats, new: Floats, *, is_broken: bool) -> Comparison:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from junctor.routing.abilities import Abilities
+from junctor.routing.calibration.prompt_file import OWN
 from junctor.routing.ladder import Ladder
 
 
@@ -54,6 +55,16 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     abilities: Abilities | None = None
     "In force, and still fitting the pool."
 
+    @property
+    def is_own(self) -> bool:
+        """Whether all prompts are the user's own: then they are what the traffic is like."""
+        return set(self.kinds) == {OWN}
+
+    def can_judge(self, abilities: Abilities) -> bool:
+        """Whether it asked what they speak of: not where they are levels on prompts of the user's own."""
+        are_levels = any(each.level is not None for each in abilities.models)
+        return self.is_own or not are_levels or abilities.artefact != self.artefact
+
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """What is in force against what was learnt, on prompts that neither was learnt from, paired."""
@@ -88,3 +99,4 @@ class Learnt(msgspec.Struct, frozen=True, kw_only=True):
     ladder_comparison: Comparison | None = None
     "None: there was none in force, or too few prompts to hold any back."
     abilities_comparison: Comparison | None = None
+    "None, too, where the ones in force were measured on the user's own prompts, and the new ones were not."
