@@ -18,6 +18,8 @@ from junctor.settings_check import SettingsError, suggestion
         ('[[models]]\nname = "a"\nprovider = "x"\n\n[[models]]\nname = "b"\nprovider = "x"\nprise = 1\n', 8),
         ('[[models]]\nname = "a"\nprovider = "x"\nprice = { inptu = 1 }\n', 4),
         ("\n[ nothing ]\n", 2),
+        ('[[models]]\nname = "a"\nprovider = "x"\nscript = [\n"Hi"]\n', 4),
+        ('[[fusions]]\nname = "a"\nreasoning = "low"\n', 3),
     ],
 )
 def test_a_mistake_carries_its_line(text: str, line: int) -> None:

@@ -34,6 +34,6 @@ def test_each_table_of_the_file_is_reached_from_the_whole() -> None:
     sections = {field.name for field in msgspec.structs.fields(Settings)}
     for section in sections:
         with pytest.raises(SettingsError, match=f"{section}.*unknown key"):
-            array = section in {"keys", "models"}
+            array = section in {"keys", "models", "fusions"}
             parse_settings(f"[[{section}]]\nx = 1" if array else f"[{section}]\nx = 1", Path("junctor.toml"))
     assert len(sections) == len(TABLES) - 3, "all but the whole itself, a model's prices, and the shadows"

@@ -50,6 +50,7 @@ from junctor.settings import (
     Settings,
 )
 from junctor.settings_check import SettingsError, suggestion
+from junctor.settings_meaning import check_fusions
 from junctor.wire.embeddings import RELAY as EMBEDDINGS
 
 LOCAL = "local"
@@ -104,7 +105,7 @@ def choose_models(settings: Settings, environment: Environment) -> Sequence[Mode
 
 
 def find_mistakes(settings: Settings, environment: Environment) -> Iterator[str]:
-    """What makes a key or a model of the settings impossible to build, each as one sentence."""
+    """What makes a key, a model or a fusion of the settings impossible to build, each as one sentence."""
     for index, key in enumerate(settings.keys):
         yield from _key_mistakes(key, f"keys[{index}] ({key.name})")
     for index, model in enumerate(settings.models):
@@ -120,6 +121,9 @@ def find_mistakes(settings: Settings, environment: Environment) -> Iterator[str]
             yield f"{at}: provider `{model.provider}` is not in the catalogue and has no base_url{hint}"
         else:
             yield from _upstream_mistakes(model, at, environment)
+    if not settings.models:  # those that are pulled: not known to whom reads the file alone
+        found = check_fusions(settings.fusions, choose_models(settings, environment))
+        yield from (f"{at}: {words}" for at, words in found)
 
 
 def _key_mistakes(key: KeySettings, at: str) -> Iterator[str]:

@@ -20,6 +20,7 @@ from junctor.settings_check import SettingsError, check_tables, sort_by_line
 from junctor.settings_meaning import check_meaning
 from junctor.settings_tables import (
     EjectionSettings,
+    FusionSettings,
     HedgingSettings,
     KeySettings,
     LocalSettings,
@@ -38,6 +39,7 @@ __all__ = [
     "CONFIG_NAME",
     "EjectionSettings",
     "Environment",
+    "FusionSettings",
     "HedgingSettings",
     "KeySettings",
     "LocalSettings",

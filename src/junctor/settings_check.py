@@ -74,6 +74,7 @@ def _check_value(value: Any, kind: Any, path: str) -> Iterator[tuple[str, str]]:
 
 _WORDS: dict[Any, str] = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 _WORDS[Path] = "a path (a string)"
+_WORDS[dict[str, Any]] = "a table"
 
 
 def _is_a(value: Any, wanted: Any) -> bool:

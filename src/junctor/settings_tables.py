@@ -164,6 +164,42 @@ class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     the router is calibrated again; `warn` only says so."""
 
 
+class FusionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[[fusions]]`: several models of the pool that give one answer together."""
+
+    name: str
+    """What callers send as `model`, or as the preset of a fusion. `fusion` is always there; a table of that
+    name says what it is."""
+    members: tuple[str, ...] = ()
+    """Who is asked: 1 to 8 chat models, or `auto`. A name that stands n times is asked n times. Left out: all
+    chat models of the pool, or the five ablest of more."""
+    judge: str | None = None
+    "Who decides where the vote is close, and writes merged answers; left out: the best member."
+    judge_accuracy: float = 0.6
+    "How often the judge prefers the right one of two answers, 0.5..1, until that is measured."
+    mode: Literal["auto", "vote", "best-of", "merge", "debate"] = "auto"
+    """How several answers become one; `auto` counts those that can be compared, asks the judge where that is
+    close, and has one written of those that cannot."""
+    quorum: int | None = None
+    "Once so many have answered, the others get `grace_ms` more; left out: all are waited for."
+    grace_ms: float = 2000.0
+    "Milliseconds."
+    deadline_ms: float = 60_000.0
+    "Who has not answered by then is not waited for, milliseconds from the start."
+    max_usd: float | None = None
+    "Estimated cost of all calls for one answer, USD, at most: members that do not fit are left out."
+    on_judge_failure: Literal["vote", "best", "error"] = "vote"
+    "Without a judge the vote decides, or the best member's answer is taken, or the request fails."
+    max_completion_tokens: int | None = None
+    "Most tokens of each member's answer; left out: as the request says."
+    temperature: float | None = None
+    "For the members, 0..2; left out: as the request says. A judge is always asked at 0."
+    reasoning: dict[str, Any] | None = None
+    'For the members, passed on as it is: `reasoning = { effort = "low" }`.'
+    depth: int = 1
+    "How deep fusions may nest, 1..3: from 2 on, a member may be a fusion of a lesser depth."
+
+
 class TimeoutSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[timeouts]`: how long an upstream may take, seconds."""
 
@@ -239,6 +275,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     server: ServerSettings = ServerSettings()
     keys: tuple[KeySettings, ...] = ()
     models: tuple[ModelSettings, ...] = ()
+    fusions: tuple[FusionSettings, ...] = ()
     routing: RoutingSettings = RoutingSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     retries: RetrySettings = RetrySettings()
