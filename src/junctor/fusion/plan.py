@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from junctor.chat import BadRequest, FusionMode, FusionOptions, OnJudgeFailure
@@ -35,7 +37,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: msgspec.Raw | None = None
 
 
-def for_request(plan: Plan, presets: dict[str, Plan], options: FusionOptions | None) -> Plan:
+def for_request(plan: Plan, presets: Mapping[str, Plan], options: FusionOptions | None) -> Plan:
     """The plan as one request has it. Raises `BadRequest`, which names the field."""
     if options is None:
         return plan

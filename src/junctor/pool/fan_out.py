@@ -35,7 +35,7 @@ from junctor.chat import (
     collect,
 )
 
-SETTLE_S = 1.0
+SETTLE_S = 0.1
 "How long cancelled calls may take to let go. They close sockets: this is for the unforeseen."
 
 
@@ -62,6 +62,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     "Why there is no answer."
     took_s: float
     "Until it was whole, or failed, or was given up."
+    is_late: bool = False
+    "Whether it was given up: it might have come to an answer."
 
 
 async def ask_all(
@@ -142,7 +144,7 @@ def _give_up(at: int, ask: Ask, waited_s: float) -> Reply:
         f"the model `{name}` had not answered after {waited_s:.3g} s, and was waited for no longer",
         model=name,
     )
-    return Reply(at=at, model=name, error=error, took_s=waited_s)
+    return Reply(at=at, model=name, error=error, took_s=waited_s, is_late=True)
 
 
 async def _call_off(tasks: Mapping[asyncio.Task[Reply], int]) -> None:

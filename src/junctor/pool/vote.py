@@ -73,8 +73,10 @@ def stand(vote: Vote, answers: Sequence[Answer | None]) -> Standing:
     )
 
 
-def is_settled(vote: Vote, answers: Mapping[int, Answer | None]) -> bool:
+def is_settled(vote: Vote, answers: Mapping[int, Answer | None], lead: float = 0.0) -> bool:
     """Whether the answer that is likeliest now stays so, whatever the others say.
+
+    `lead`: by how much it has to stay ahead of any other, logits.
 
     `answers`: by place in `vote.weights`, of those that have answered or never will (None, as in `stand`);
     all others are open. Exact: False means that some answers of theirs would change it. Where a weight or a
@@ -90,7 +92,7 @@ def is_settled(vote: Vote, answers: Mapping[int, Answer | None]) -> bool:
     if not groups:
         return False
     top = min(groups, key=lambda members: (-_worth(vote, members), members[0]))
-    leads = (-_worth(vote, top), top[0])
+    leads = (lead - _worth(vote, top), top[0])
     # The worst that can happen: nobody joins the leader, and all join one other, or agree on a new answer.
     others = [members for members in groups if members is not top]
     rivals = (sorted([*members, *still_open]) for members in ([], *others))

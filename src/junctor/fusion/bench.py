@@ -1,0 +1,126 @@
+"""The judge's side of one fusion: who judges, what that may cost, and what becomes of it when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import msgspec
+
+from junctor.chat import Analysis, ChatRequest, Model, UpstreamBroken
+from junctor.fusion.ballot import weigh_ruling
+from junctor.fusion.judge import Judge
+from junctor.fusion.panel import Seat, estimate_usd
+from junctor.fusion.plan import Plan
+from junctor.fusion.record import Record
+from junctor.fusion.weights import Weights
+from junctor.pool.prompt import estimate_tokens
+
+JUDGE_S = 60.0
+"A judge that takes longer has failed."
+VERDICT_TOKENS = 500
+"Of a verdict or an analysis, for estimates."
+
+
+class Opinion(msgspec.Struct, frozen=True, kw_only=True):
+    """What a judge came to."""
+
+    preferred: int | None = None
+    "The seat whose answer it prefers; None: a tie, or a failure."
+    failed: str | None = None
+    "Why there is no verdict, in words."
+
+
+class Bench:
+    """Asks judges, and notes what they say."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        seats: Sequence[Seat],
+        models: Mapping[str, Model],
+        record: Record,
+        weights: Weights,
+        prompt_tokens: int,
+    ) -> None:
+        self._plan = plan
+        self._seats = seats
+        self._models = models
+        self._record = record
+        self._weights = weights
+        self._tokens = prompt_tokens
+
+    @property
+    def writer(self) -> str:
+        """Who writes what is merged: the judge that is named, else the best member."""
+        return self._plan.judge or self._seats[self._record.best].name
+
+    def judge_of(self, shown: Collection[int], heard: Collection[int]) -> str | None:
+        """Who judges the answers of the seats `shown`; None: there is nobody.
+
+        The judge that is named; else the best member of those that have answered (`heard`) and are not shown:
+        nobody judges an answer of its own unasked.
+        """
+        if self._plan.judge is not None:
+            return self._plan.judge
+        names = {self._seats[at].name for at in shown}
+        others = [self._seats[at].name for at in heard if self._seats[at].name not in names]
+        return others[self._weights.best(others)] if others else None
+
+    def weigh(self, judge: str) -> float:
+        """What its verdict is worth in the vote, logits."""
+        return weigh_ruling(self._weights.judge_accuracy(judge, self._plan.judge_accuracy))
+
+    @property
+    def least_lead(self) -> float:
+        """How far ahead an answer has to be for no judge to be asked."""
+        if self._plan.mode != "auto":
+            return 0.0
+        asked = [seat.name for seat in self._seats if seat.left_out is None]
+        judges = [self._plan.judge] if self._plan.judge else asked if len(asked) > 2 else []
+        return max((self.weigh(judge) for judge in judges), default=0.0)
+
+    async def compare(
+        self, judge: str, shown: Mapping[int, str], request: ChatRequest, left_s: float
+    ) -> Opinion:
+        """Which answer the judge prefers in both orders. `shown`: by seat."""
+        if not self.can_pay(judge, 2, shown.values()):
+            return Opinion(failed="max_usd leaves nothing for it")
+        places = list(shown)
+        judgement = await Judge(self._models[judge]).compare(
+            request, list(shown.values()), within_s=min(JUDGE_S, left_s)
+        )
+        self._record.judged(judge, judgement.rulings, places)
+        preferred = None if judgement.preferred is None else places[judgement.preferred]
+        return Opinion(preferred=preferred, failed=judgement.failed)
+
+    async def analyse(
+        self, told: Sequence[tuple[str, str]], request: ChatRequest, left_s: float
+    ) -> tuple[Analysis | None, str | None]:
+        """The answers compared, by whoever writes; or why there is no such comparison."""
+        if not self.can_pay(self.writer, 2, [text for _, text in told]):
+            return None, "max_usd leaves nothing for it"
+        analysed = await Judge(self._models[self.writer]).analyse(
+            request, told, within_s=min(JUDGE_S, left_s)
+        )
+        self._record.analysed(self.writer, analysed.analysis, analysed.ruling)
+        return analysed.analysis, analysed.failed
+
+    def do_without(self, judge: str, failure: str, *, vote: int) -> tuple[int, str]:
+        """Whose answer is given without a judge, and why. `vote`: the seat that the vote is for.
+
+        Raises `UpstreamBroken` where the fusion is to fail then.
+        """
+        if self._plan.on_judge_failure == "error":
+            raise UpstreamBroken(f"the judge `{judge}` gave no verdict: {failure}", model=judge)
+        self._record.degrade(f"the judge {judge} failed: {failure}")
+        if self._plan.on_judge_failure == "best" and self._record.has_best:
+            return self._record.best, f"without {judge}, the best member's answer is given"
+        return vote, f"without {judge}, the vote decides"
+
+    def can_pay(self, judge: str, calls: int, texts: Iterable[str]) -> bool:
+        """Whether what is left of `max_usd` is enough for so many questions about these texts."""
+        if self._plan.max_usd is None:
+            return True
+        tokens = self._tokens + sum(estimate_tokens(text) for text in texts)
+        cost = calls * estimate_usd(self._models[judge].card, tokens, VERDICT_TOKENS)
+        return self._record.spent.usd + cost <= self._plan.max_usd

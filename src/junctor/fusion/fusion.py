@@ -1,0 +1,92 @@
+"""A fusion: a Model that asks several, and gives one answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+
+from junctor.chat import ChatRequest, Decision, Event, Model, ModelCard
+from junctor.fusion.panel import seat
+from junctor.fusion.plan import Plan, for_request
+from junctor.fusion.record import begin
+from junctor.fusion.sitting import Sitting
+from junctor.fusion.weights import Weights
+from junctor.pool.prompt import parse_prompt
+from junctor.pool.resilient import Resilience, Resilient
+
+
+class Fusion:
+    """Answers as several models do together, and says how it came to that."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        models: Mapping[str, Model],
+        resilience: Resilience,
+        *,
+        presets: Mapping[str, Plan],
+        weights: Weights,
+        save_decision: Callable[[Decision], None],
+        new_id: Callable[[], str],
+        keeps_answers: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`models`: those that may be members or judges, by name. `presets`: what a request may name instead
+        of this plan. Without `keeps_answers` decisions say who agreed, and not on what."""
+        self._plan = plan
+        self._models = {name: Resilient([model], resilience) for name, model in models.items()}
+        self._resilience = resilience
+        self._presets = presets
+        self._weights = weights
+        self._save_decision = save_decision
+        self._new_id = new_id
+        self._keeps_answers = keeps_answers
+        self._clock = clock
+        self.card = card_of(plan, {name: model.card for name, model in models.items()})
+
+    def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+        """As `Model.answer`. Raises `BadRequest` and `NoModelFits` before anybody is asked."""
+        began = time.perf_counter()
+        plan = for_request(self._plan, self._presets, request.fusion)
+        prompt = parse_prompt(request)
+        seats = seat(
+            plan,
+            self._models,
+            request,
+            prompt,
+            weights=self._weights,
+            away=self._resilience.set_aside(),
+        )
+        decision = begin(
+            plan,
+            seats,
+            self._weights,
+            decision_id=self._new_id(),
+            request_id=request.id,
+            prompt_tokens=prompt.tokens,
+            took_us=(time.perf_counter() - began) * 1e6,
+        )
+        sitting = Sitting(
+            plan,
+            seats,
+            self._models,
+            self._weights,
+            prompt,
+            decision=decision,
+            total_s=min(self._resilience.total_s, request.within_s or self._resilience.total_s),
+            save=self._save_decision,
+            keeps_answers=self._keeps_answers,
+            clock=self._clock,
+        )
+        return sitting.answer(request)
+
+
+def card_of(plan: Plan, cards: Mapping[str, ModelCard]) -> ModelCard:
+    """What a fusion can do: whatever one of its members can."""
+    members = [cards[name] for name in plan.members]
+    return ModelCard(
+        name=plan.name,
+        provider="junctor",
+        window=max((card.window for card in members), default=0),
+        skills=frozenset(skill for card in members for skill in card.skills),
+    )

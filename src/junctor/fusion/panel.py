@@ -1,0 +1,143 @@
+"""Who is asked: those members of a fusion that may answer one request, and what each of them is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from junctor.chat import (
+    BadRequest,
+    ChatRequest,
+    Constraints,
+    Model,
+    ModelCard,
+    NoModelFits,
+    UnsupportedByModel,
+)
+from junctor.fusion.plan import MOST_MEMBERS, Plan
+from junctor.fusion.tools import with_tools_as_text
+from junctor.fusion.weights import Weights
+from junctor.pool.prompt import Prompt
+
+TYPICAL_TOKENS = 500
+"Of an answer, where the request states no limit: for estimates."
+_NOT_FOR_MEMBERS = frozenset({"n", "stream_options", "logprobs", "top_logprobs", "store", "metadata"})
+"Fields of the body that make no sense for one answer of several."
+
+
+class Seat(msgspec.Struct, frozen=True, kw_only=True):
+    """One member's place."""
+
+    name: str
+    request: ChatRequest
+    usd: float = 0.0
+    "Estimated cost of its answer."
+    left_out: str | None = None
+    "Why it is not asked, in words."
+    tools_as_text: bool = False
+    "It cannot call tools, and is told of them in words."
+
+
+def seat(
+    plan: Plan,
+    models: Mapping[str, Model],
+    request: ChatRequest,
+    prompt: Prompt,
+    *,
+    weights: Weights,
+    away: Mapping[str, str],
+) -> tuple[Seat, ...]:
+    """A seat for each member, in their order, those who are left out too.
+
+    Raises `BadRequest` where the members are no such; `NoModelFits` where nobody is left to ask.
+    """
+    _check(plan, models, request)
+    seats = list[Seat]()
+    for name in plan.members:
+        card = models[name].card
+        as_text = "tools" in prompt.needs and "tools" not in card.skills
+        asked = _request_for(card, plan, request, tools_as_text=as_text)
+        why = _objection(card, request.constraints, prompt) or away.get(name)
+        usd = estimate_usd(card, prompt.tokens, asked.max_tokens or TYPICAL_TOKENS)
+        seats.append(Seat(name=name, request=asked, usd=usd, left_out=why, tools_as_text=as_text))
+    limits = [it for it in (plan.max_usd, request.constraints.max_usd) if it is not None]
+    if limits:
+        seats = _within(min(limits), seats, weights)
+    if all(seat.left_out for seat in seats):
+        said = "; ".join(f"{seat.name}: {seat.left_out}" for seat in seats)
+        raise NoModelFits(f"no member of `{plan.name}` may answer this request. {said}", param="fusion")
+    return tuple(seats)
+
+
+def estimate_usd(card: ModelCard, input_tokens: int, output_tokens: int) -> float:
+    """What a call may cost; 0 where no price is known."""
+    return 0.0 if card.price is None else card.price.usd(input_tokens, output_tokens)
+
+
+def _check(plan: Plan, models: Mapping[str, Model], request: ChatRequest) -> None:
+    if not 1 <= len(plan.members) <= MOST_MEMBERS:
+        raise BadRequest(
+            f"a fusion has 1 to {MOST_MEMBERS} members; this one has {len(plan.members)}",
+            param="fusion.analysis_models",
+        )
+    for name, field in [(name, "analysis_models") for name in plan.members] + [(plan.judge, "model")]:
+        if name is not None and name not in models:
+            known = ", ".join(f"`{each}`" for each in models)
+            raise BadRequest(
+                f"`{name}` cannot take part in a fusion; these can: {known}", param=f"fusion.{field}"
+            )
+    if request.refused_elsewhere:
+        raise UnsupportedByModel(
+            f"a fusion cannot answer a request with {', '.join(request.refused_elsewhere)}: every member "
+            "would run it; name one model instead, or leave it out",
+            param="tools",
+        )
+
+
+def _objection(card: ModelCard, limits: Constraints, prompt: Prompt) -> str | None:
+    """Why a member may not answer this request; None: it may."""
+    if limits.only and card.name not in limits.only:
+        return "not among `only`"
+    if card.name in limits.never:
+        return "excluded by `never`"
+    lacking = (prompt.needs - {"tools"}) | frozenset(limits.needs)
+    if missing := sorted(lacking - card.skills - {"json"}):
+        return f"lacks {', '.join(missing)}"
+    if card.window < max(prompt.tokens, limits.min_window or 0):
+        return f"its window of {card.window} tokens is too small"
+    return None
+
+
+def _within(most_usd: float, seats: Sequence[Seat], weights: Weights) -> list[Seat]:
+    """Leave out the weakest until the rest fit."""
+    kept = [at for at, seat in enumerate(seats) if seat.left_out is None]
+    kept.sort(key=lambda at: -weights.ability(seats[at].name))
+    while kept and sum(seats[at].usd for at in kept) > most_usd:
+        kept.pop()
+    why = f"all together would cost more than max_usd ({most_usd:g})"
+    return [
+        seat if seat.left_out or at in kept else replace(seat, left_out=why) for at, seat in enumerate(seats)
+    ]
+
+
+def _request_for(card: ModelCard, plan: Plan, request: ChatRequest, *, tools_as_text: bool) -> ChatRequest:
+    """What one member is asked: the caller's request, with what the plan says of members."""
+    passthrough = {name: value for name, value in request.passthrough.items() if name not in _NOT_FOR_MEMBERS}
+    told: dict[str, msgspec.Raw] = {}
+    if plan.temperature is not None:
+        told["temperature"] = msgspec.Raw(msgspec.json.encode(plan.temperature))
+    if plan.reasoning is not None:
+        told["reasoning"] = plan.reasoning
+    asked = replace(
+        request,
+        model=card.name,
+        stream=False,
+        relay=None,
+        constraints=Constraints(),
+        fusion=None,
+        max_tokens=plan.max_completion_tokens or request.max_tokens,
+        passthrough={**passthrough, **told},
+    )
+    return with_tools_as_text(asked) if tools_as_text else asked

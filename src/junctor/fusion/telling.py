@@ -1,0 +1,93 @@
+"""The answer of a fusion, as the caller gets it: a member's, or a new one; with what all calls took."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+
+from junctor.chat import (
+    ChatRequest,
+    Decision,
+    Event,
+    Finished,
+    JunctorError,
+    Model,
+    Routed,
+    Started,
+    Usage,
+)
+from junctor.fusion.panel import Seat
+from junctor.fusion.record import Record
+from junctor.pool.fan_out import Reply, say_again
+from junctor.pool.hedged import says_something
+from junctor.pool.metered import count_prompt_tokens
+
+
+class NotWritten(Exception):
+    """The writer failed before its first words."""
+
+
+class Teller:
+    """Passes the answer on, between the record as it is before it and as it is after it."""
+
+    def __init__(
+        self, models: Mapping[str, Model], seats: Sequence[Seat], record: Record, decision: Decision
+    ) -> None:
+        self._models = models
+        self._seats = seats
+        self._record = record
+        self._decision = decision
+
+    def give(self, replies: Mapping[int, Reply]) -> Iterator[Event]:
+        """The chosen member's answer."""
+        chosen = self._record.verdict.chosen
+        assert chosen is not None
+        reply = replies[chosen]
+        assert reply.answer is not None
+        said = say_again(reply)
+        if self._seats[chosen].tools_as_text and reply.answer.tool_calls:
+            said = iter((Started(reply.model), *reply.answer.tool_calls, Finished("tool_calls")))
+        yield Routed(self._record.decide(self._decision))
+        for event in said:
+            match event:
+                case Finished():
+                    yield from self._end(event)
+                case Usage():
+                    pass
+                case _:
+                    yield event
+
+    async def write(self, request: ChatRequest, *, can_pay: bool) -> AsyncGenerator[Event, None]:
+        """A new answer, as it comes. Raises `NotWritten` before its first words."""
+        if not can_pay:
+            raise NotWritten("max_usd leaves nothing for it")
+        writer, pieces, begun = request.model, 0, False
+        usage: Usage | None = None
+        yield Routed(self._record.decide(self._decision))
+        try:
+            async with aclosing(self._models[writer].answer(request)) as events:
+                async for event in events:
+                    begun = begun or says_something(event)
+                    match event:
+                        case Usage():
+                            usage = event
+                        case Finished():
+                            guess = Usage(count_prompt_tokens(request), pieces, estimated=True)
+                            self._record.pay(writer, usage or guess)
+                            for last in self._end(event):
+                                yield last
+                        case Routed():
+                            pass
+                        case _:
+                            pieces += 1
+                            yield event
+        except JunctorError as error:
+            if begun:
+                raise
+            raise NotWritten(error.message) from error
+
+    def _end(self, finished: Finished) -> Iterator[Event]:
+        """What all of it took, the record as it is now complete, and the end."""
+        yield self._record.spent.usage
+        yield Routed(self._record.decide(self._decision))
+        yield finished

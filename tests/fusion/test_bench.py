@@ -1,0 +1,82 @@
+"""Who judges, and what becomes of it."""
+
+from __future__ import annotations
+
+import pytest
+from panels import Picky, member, request_of
+
+from junctor.chat import Answer, UpstreamBroken, Usage
+from junctor.fusion.ballot import weigh_ruling
+from junctor.fusion.bench import Bench
+from junctor.fusion.panel import Seat
+from junctor.fusion.plan import Plan
+from junctor.fusion.record import Record
+from junctor.fusion.weights import Weights
+
+pytestmark = pytest.mark.anyio
+
+ABILITIES = {"a": 0.9, "b": 0.6, "c": 0.7}
+
+
+def bench_of(judge: Picky | None = None, **plan: object) -> tuple[Bench, Record]:
+    models = {name: member(name) for name in ABILITIES} | ({"j": judge} if judge else {})
+    made = Plan(name="fusion", members=("a", "b", "c"), judge="j" if judge else None, **plan)  # pyright: ignore[reportArgumentType]
+    seats = [Seat(name=name, request=request_of()) for name in made.members]
+    weights = Weights(ABILITIES, {}, {"j": 0.8})
+    cards = {name: model.card for name, model in models.items()}
+    record = Record(made, seats, cards, weights, prompt_tokens=100, verbatim=True)
+    return Bench(made, seats, models, record, weights, 100), record
+
+
+def test_the_judge_that_is_named_judges_and_writes() -> None:
+    bench, _ = bench_of(Picky("j"))
+    assert bench.judge_of([0, 1, 2], [0, 1, 2]) == bench.writer == "j"
+    assert bench.weigh("j") == bench.least_lead == weigh_ruling(0.8)
+
+
+def test_else_the_best_member_that_is_not_shown_judges_and_the_best_of_all_writes() -> None:
+    bench, _ = bench_of(judge_accuracy=0.7)
+    assert bench.judge_of([0, 1], [0, 1, 2]) == "c"
+    assert bench.judge_of([0, 1], [0, 1]) is None, "who has not answered may hang"
+    assert bench.judge_of([1, 2], [0, 1, 2]) == bench.writer == "a"
+    assert bench.judge_of([0, 1, 2], [0, 1, 2]) is None
+    assert bench.weigh("a") == weigh_ruling(0.7)
+
+
+async def test_a_preference_comes_back_as_the_members_seat() -> None:
+    bench, record = bench_of(Picky("j", likes="this"))
+    opinion = await bench.compare("j", {2: "this one", 0: "another"}, request_of(), 10)
+    assert (opinion.preferred, opinion.failed) == (2, None)
+    assert {ruling.preferred for ruling in record.verdict.rulings} == {2}
+    assert record.spent.usage == Usage(200, 20)
+
+
+async def test_an_analysis_comes_with_the_members_names() -> None:
+    bench, record = bench_of(Picky("j"))
+    analysis, failure = await bench.analyse([("a", "one"), ("b", "two")], request_of(), 10)
+    assert failure is None
+    assert record.verdict.analysis == analysis
+    assert analysis is not None
+
+
+async def test_nothing_is_asked_that_max_usd_does_not_allow() -> None:
+    judge = Picky("j", usd=1e6)
+    bench, _ = bench_of(judge, max_usd=0.5)
+    assert (
+        await bench.compare("j", {0: "x", 1: "y"}, request_of(), 10)
+    ).failed == "max_usd leaves nothing for it"
+    assert (await bench.analyse([("a", "x")], request_of(), 10))[1] == "max_usd leaves nothing for it"
+    assert not judge.requests
+
+
+def test_what_is_done_without_a_judge() -> None:
+    bench, record = bench_of(Picky("j"))
+    assert bench.do_without("j", "it is away", vote=1) == (1, "without j, the vote decides")
+    assert record.verdict.degraded == "the judge j failed: it is away"
+    bench, record = bench_of(Picky("j"), on_judge_failure="best")
+    assert bench.do_without("j", "away", vote=1)[0] == 1, "the best member has not answered"
+    record.hear(0, Answer(model="a", text="42", reason="stop"), "42", 0.1)
+    assert bench.do_without("j", "away", vote=1) == (0, "without j, the best member's answer is given")
+    bench, _ = bench_of(Picky("j"), on_judge_failure="error")
+    with pytest.raises(UpstreamBroken):
+        bench.do_without("j", "away", vote=1)

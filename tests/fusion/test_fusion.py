@@ -1,0 +1,54 @@
+"""The Model in the pool."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import pytest
+from panels import Made, last_verdict, member
+
+from junctor.chat import NoModelFits
+from junctor.fusion.fusion import card_of
+from junctor.fusion.plan import Plan
+from junctor.pool.choice import Policy
+
+pytestmark = pytest.mark.anyio
+
+
+def test_a_fusion_can_what_one_of_its_members_can() -> None:
+    cards = {
+        "a": member("a", skills=frozenset({"tools"}), window=100).card,
+        "b": member("b", skills=frozenset({"vision"}), window=900).card,
+    }
+    card = card_of(Plan(name="both", members=("a", "b")), cards)
+    assert (card.name, card.window, card.skills) == ("both", 900, {"tools", "vision"})
+
+
+async def test_members_are_tried_again_as_the_pool_s_models_are() -> None:
+    flaky = member("a", {"turn": True, "fail": "upstream_unreachable"}, {"turn": True, "text": "42"})
+    made = Made([flaky, member("b")], policy=Policy(attempts=2))
+    verdict = last_verdict(await made.ask())
+    assert [it.status for it in verdict.members] == ["answered", "answered"]
+    assert len(flaky.requests) == 2
+
+
+async def test_a_request_that_no_member_may_answer_raises_at_once_and_leaves_no_decision() -> None:
+    made = Made([member("a", window=1)])
+    with pytest.raises(NoModelFits):
+        await made.ask()
+    assert not made.decisions
+
+
+async def test_a_caller_who_leaves_calls_off_all_members() -> None:
+    slow = member("a", {"text": "42", "delay_s": 3600})
+    made = Made([slow, member("b", {"text": "41", "delay_s": 3600})])
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(made.ask())
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [it.status for it in made.verdict.members] == ["spared", "spared"]
+    gc.collect()
+    assert asyncio.all_tasks() == before

@@ -1,0 +1,141 @@
+"""Who is asked, and what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import pytest
+from panels import member, request_of
+
+from junctor.chat import BadRequest, ChatRequest, Constraints, Model, NoModelFits, UnsupportedByModel
+from junctor.fusion.panel import Seat, seat
+from junctor.fusion.plan import Plan
+from junctor.fusion.weights import Weights
+from junctor.pool.prompt import parse_prompt
+
+MODELS: Mapping[str, Model] = {
+    "a": member("a"),
+    "b": member("b", usd=10.0),
+    "blind": member("blind", skills=frozenset()),
+    "small": member("small", window=5),
+}
+IMAGE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x.test/y.png"}}]}]
+
+
+def seats_of(
+    *names: str,
+    request: ChatRequest | None = None,
+    away: Mapping[str, str] | None = None,
+    abilities: Mapping[str, float] | None = None,
+    **plan: object,
+) -> Sequence[Seat]:
+    request = request or request_of()
+    wanted = Plan(name="fusion", members=names, **plan)  # pyright: ignore[reportArgumentType]
+    return seat(wanted, MODELS, request, parse_prompt(request), weights=Weights(abilities), away=away or {})
+
+
+def test_each_member_is_asked_what_the_caller_asks() -> None:
+    request = request_of(
+        max_tokens=50, stream=True, passthrough={"seed": msgspec.Raw(b"1"), "n": msgspec.Raw(b"3")}
+    )
+    one, two = seats_of("a", "a", request=request)
+    assert one == two
+    assert one.request.messages == request.messages
+    assert (one.request.model, one.request.id, one.request.stream) == ("a", "req_1", False)
+    assert one.request.max_tokens == 50
+    assert one.request.passthrough == {"seed": msgspec.Raw(b"1")}, "one answer each: `n` is not for members"
+
+
+def test_what_the_plan_says_of_members_goes_before_what_the_request_says() -> None:
+    request = request_of(max_tokens=50, passthrough={"temperature": msgspec.Raw(b"1.5")})
+    (asked,) = seats_of(
+        "a",
+        request=request,
+        temperature=0.2,
+        max_completion_tokens=9,
+        reasoning=msgspec.Raw(b'{"effort":"low"}'),
+    )
+    assert asked.request.max_tokens == 9
+    assert (
+        msgspec.json.encode(asked.request.passthrough) == b'{"temperature":0.2,"reasoning":{"effort":"low"}}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        (Constraints(only=("b",)), "not among `only`"),
+        (Constraints(never=("a",)), "excluded by `never`"),
+        (Constraints(needs=("vision",)), "lacks vision"),
+        (Constraints(min_window=100_000), "its window of 8192 tokens is too small"),
+    ],
+)
+def test_a_member_that_the_callers_limits_rule_out_is_not_asked(limits: Constraints, why: str) -> None:
+    if limits.only or limits.never:
+        first, second = seats_of("a", "b", request=request_of(constraints=limits))
+        assert (first.left_out, second.left_out) == (why, None)
+    else:
+        with pytest.raises(NoModelFits, match=why):
+            seats_of("a", request=request_of(constraints=limits))
+
+
+def test_members_that_cannot_read_the_request_are_not_asked() -> None:
+    small, a = seats_of("small", "a")
+    assert small.left_out == "its window of 5 tokens is too small"
+    assert a.left_out is None
+    messages = msgspec.Raw(msgspec.json.encode(IMAGE))
+    with pytest.raises(NoModelFits, match="a: lacks vision"):
+        seats_of("a", request=msgspec.structs.replace(request_of(), messages=messages))
+
+
+def test_who_is_set_aside_is_not_asked() -> None:
+    a, b = seats_of("a", "b", away={"b": "failed five times"})
+    assert (a.left_out, b.left_out) == (None, "failed five times")
+
+
+def test_the_weakest_are_left_out_until_the_rest_fit_the_limit() -> None:
+    request = request_of(max_tokens=1000)
+    abilities = {"a": 0.6, "b": 0.9}
+    free = seats_of("a", "b", "a", request=request, abilities=abilities)
+    limit = free[1].usd + free[0].usd * 1.5
+    told = seats_of("a", "b", "a", request=request, abilities=abilities, max_usd=limit)
+    assert [it.left_out is None for it in told] == [True, True, False]
+    assert "max_usd" in (told[2].left_out or "")
+    capped = request_of(max_tokens=1000, constraints=Constraints(max_usd=limit))
+    assert [it.left_out for it in seats_of("a", "b", "a", request=capped, abilities=abilities)] == [
+        it.left_out for it in told
+    ]
+    with pytest.raises(NoModelFits, match="max_usd"):
+        seats_of("a", "b", request=request, max_usd=1e-9)
+
+
+def test_a_member_that_cannot_call_tools_is_told_of_them_in_words() -> None:
+    tools = msgspec.Raw(b'[{"type":"function","function":{"name":"f"}}]')
+    can, cannot = seats_of("a", "blind", request=request_of(tools=tools))
+    assert (can.tools_as_text, can.request.tools) == (False, tools)
+    assert (cannot.tools_as_text, cannot.request.tools, cannot.left_out) == (True, None, None)
+
+
+def test_tools_that_a_provider_runs_are_refused() -> None:
+    """Each member would run them."""
+    request = request_of(refused_elsewhere=("tools[0] (web_search)",))
+    with pytest.raises(UnsupportedByModel, match=r"tools\[0\] \(web_search\)"):
+        seats_of("a", "b", request=request)
+
+
+@pytest.mark.parametrize(
+    ("names", "plan", "field"),
+    [
+        ((), {}, "fusion.analysis_models"),
+        (("a",) * 9, {}, "fusion.analysis_models"),
+        (("a", "nobody"), {}, "fusion.analysis_models"),
+        (("a",), {"judge": "nobody"}, "fusion.model"),
+    ],
+)
+def test_members_that_are_none_are_refused_by_field(
+    names: tuple[str, ...], plan: dict[str, object], field: str
+) -> None:
+    with pytest.raises(BadRequest) as caught:
+        seats_of(*names, **plan)
+    assert caught.value.param == field

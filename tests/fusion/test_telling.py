@@ -1,0 +1,68 @@
+"""The last part: an answer, between two states of the record."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+from panels import Picky, member, request_of
+
+from junctor.chat import Event, Finished, Routed, Started, Text, Usage
+from junctor.fusion.panel import Seat
+from junctor.fusion.plan import Plan
+from junctor.fusion.record import Record, begin
+from junctor.fusion.telling import NotWritten, Teller
+from junctor.fusion.weights import Weights
+from junctor.pool.fan_out import Ask, ask_all
+
+pytestmark = pytest.mark.anyio
+
+
+def teller_of(model: Picky) -> tuple[Teller, Record]:
+    seats = [Seat(name=model.card.name, request=request_of())]
+    plan, weights = Plan(name="fusion", members=("w",)), Weights()
+    record = Record(plan, seats, {"w": model.card}, weights, prompt_tokens=9, verbatim=True)
+    decision = begin(
+        plan, seats, weights, decision_id="dec_1", request_id="req_1", prompt_tokens=9, took_us=1.0
+    )
+    return Teller({"w": model}, seats, record, decision), record
+
+
+async def read(teller: Teller, *, can_pay: bool = True) -> list[Event]:
+    return [event async for event in teller.write(replace(request_of(), model="w"), can_pay=can_pay)]
+
+
+async def test_a_new_answer_is_passed_on_and_paid_for() -> None:
+    model = Picky("w", writes="New.")
+    teller, record = teller_of(model)
+    events = [event async for event in teller.write(replace(request_of(), model="w"), can_pay=True)]
+    assert [type(event) for event in events] == [Routed, Started, Text, Usage, Routed, Finished]
+    assert record.spent.usage == Usage(100, 10)
+
+
+async def test_a_member_s_answer_is_given_without_being_asked_again() -> None:
+    model = Picky("w", writes="42")
+    teller, record = teller_of(model)
+    replies = [reply async for reply in ask_all([Ask(model, request_of())])]
+    assert replies[0].answer is not None
+    record.hear(0, replies[0].answer, "42", 0.1)
+    record.settle("vote", "it is", 0)
+    events = list(teller.give({0: replies[0]}))
+    assert [type(event) for event in events] == [Routed, Started, Text, Usage, Routed, Finished]
+    assert len(model.requests) == 1
+
+
+async def test_what_may_not_cost_more_is_not_written() -> None:
+    model = Picky("w")
+    teller, _ = teller_of(model)
+    with pytest.raises(NotWritten, match="max_usd"):
+        await read(teller, can_pay=False)
+    assert not model.requests
+
+
+async def test_a_writer_without_usage_is_counted() -> None:
+    model = member("w", "One, two, three")
+    teller, record = teller_of(model)  # pyright: ignore[reportArgumentType]
+    events = [event async for event in teller.write(replace(request_of(), model="w"), can_pay=True)]
+    (usage,) = [event for event in events if isinstance(event, Usage)]
+    assert usage.output_tokens > 0
+    assert record.spent.usd > 0
