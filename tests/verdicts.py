@@ -54,7 +54,7 @@ JUDGED = Verdict(
             usd=0.0004,
             took_ms=1200.4,
         ),
-        MemberReply(model="slow", status="cut", reason="too late", weight=0.4, usd=0.00001, took_ms=2000.0),
+        MemberReply(model="slow", status="cut", weight=0.4, usd=0.00001, took_ms=2000.0),
         MemberReply(model="broken", status="failed", reason="it answered [502]", took_ms=12.0),
         MemberReply(model="blind", status="left_out", reason="lacks vision"),
         MemberReply(model="other", status="spared", weight=0.1, took_ms=1201.0),

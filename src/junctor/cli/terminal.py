@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from junctor.chat import JunctorError
 from junctor.settings import Environment, Settings, find_config, read_environment, read_settings
@@ -21,6 +22,11 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="The configuration file; left out: ./junctor.toml, if there is one."),
 ]
+
+
+def plain(text: str) -> str:
+    """Text that a caller or a model may have chosen: neither markup nor control characters."""
+    return escape("".join(character for character in text if character.isprintable()))
 
 
 @contextmanager

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
 from junctor.assemble import database_path
 from junctor.chat import Candidate, Decision, Draft, Escalation, Step
-from junctor.cli.terminal import ConfigOption, console, load, plain_errors
+from junctor.cli.terminal import ConfigOption, console, load, plain, plain_errors
+from junctor.cli.why_fusion import print_fusion
 from junctor.gateway.receipt import render_usd
 from junctor.pool.ledger_store import LedgerRow, LedgerStore
 from junctor.routing.errors import UnknownDecision
@@ -37,7 +37,9 @@ def why(
         if not path.is_file():
             raise UnknownDecision(f"there is no database at {path} yet; `junctor serve` makes it")
         decision, row = asyncio.run(_find(path, id))
-    if decision is not None:
+    if decision is not None and decision.fusion is not None:
+        print_fusion(decision, decision.fusion)
+    elif decision is not None:
         _print_decision(decision)
     if row is not None:
         _print_outcome(row)
@@ -56,7 +58,7 @@ async def _find(path: Path, wanted: str) -> tuple[Decision | None, LedgerRow | N
 
 
 def _print_decision(decision: Decision) -> None:
-    console.print(f"[bold]{decision.chosen}[/] was chosen: {_plain(decision.rule)}.", soft_wrap=True)
+    console.print(f"[bold]{decision.chosen}[/] was chosen: {plain(decision.rule)}.", soft_wrap=True)
     floor = f", floor {decision.floor:.0%}" if decision.floor is not None else ""
     console.print(
         f"[dim]{decision.id} for {decision.request_id}; mode {decision.mode}{floor}; decided in "
@@ -110,7 +112,7 @@ def _draft_row(draft: Draft, step: int, *, taken: bool) -> tuple[str, ...]:
     nothing = "free text, given to the caller" if taken else "nothing to compare"
     cells = (
         f"{step}. {draft.model}",
-        _plain(said) if said else nothing,
+        plain(said) if said else nothing,
         str(draft.output_tokens),
         f"{draft.usd * 1e6:.1f}",
         f"{draft.took_ms:.0f}",
@@ -135,7 +137,7 @@ def _row(candidate: Candidate, *, chosen: bool) -> tuple[str, ...]:
         _quality(candidate),
         f"{candidate.usd * 1e6:.1f}",
         f"{_ms(candidate.first_token_ms)} / {_ms(candidate.total_ms)}",
-        "chosen" if chosen else _plain(candidate.refused_because or ""),
+        "chosen" if chosen else plain(candidate.refused_because or ""),
     )
     return tuple(f"[{style}]{cell}[/]" for cell in cells)
 
@@ -143,11 +145,6 @@ def _row(candidate: Candidate, *, chosen: bool) -> tuple[str, ...]:
 def _quality(candidate: Candidate) -> str:
     error = "" if candidate.p_error is None else f" ± {100 * candidate.p_error:.1f}"
     return f"{candidate.p_good:.1%}{error}"
-
-
-def _plain(text: str) -> str:
-    """Text that a caller may have chosen: neither markup nor control characters."""
-    return escape("".join(character for character in text if character.isprintable()))
 
 
 def _ms(value: float | None) -> str:
@@ -158,8 +155,8 @@ def _print_outcome(row: LedgerRow) -> None:
     first = "" if row.first_token_ms is None else f", first text after {row.first_token_ms:.0f} ms"
     counted = "about " if row.tokens_estimated else ""
     console.print(
-        f"\n{row.request_id}: asked for [bold]{_plain(row.asked_model)}[/], answered by "
-        f"[bold]{row.model or 'nobody'}[/] ({_plain(row.outcome)}) in {row.total_ms:.0f} ms{first}; "
+        f"\n{row.request_id}: asked for [bold]{plain(row.asked_model)}[/], answered by "
+        f"[bold]{row.model or 'nobody'}[/] ({plain(row.outcome)}) in {row.total_ms:.0f} ms{first}; "
         f"{counted}{row.input_tokens} tokens read, {row.output_tokens} written.",
         soft_wrap=True,
     )
