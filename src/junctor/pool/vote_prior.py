@@ -42,7 +42,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     "Of `none of these answers is right`."
 
 
-PRIOR = Terms(two=0.33, three=0.16, count=1.15, slope=1.25, none=1.8)
+PRIOR = Terms(two=0.36, three=0.1, count=1.17, slope=1.25, none=1.81)
 
 
 class Shrunk(msgspec.Struct, frozen=True):
