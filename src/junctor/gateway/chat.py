@@ -68,7 +68,9 @@ from junctor.gateway.reply import Headers, Reply
 from junctor.gateway.vigil import Vigil
 from junctor.pool.ledger import Entry, Ledger, Receipt
 from junctor.pool.metered import CLIENT_GONE, OK, count_prompt_tokens
+from junctor.pool.pool import resolve
 from junctor.store.ids import new_id
+from junctor.wire.fusion import as_fusion
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +79,8 @@ MODEL_IN_URL = "junctor.model"
 _CLIENT_CLOSED_REQUEST = 499
 "nginx's status for a client that left: nobody receives it, it stands in the ledger."
 
+OURS = "junctor"
+"The provider of what answers by asking others, such as `auto`: no judge."
 LAST_WORD_S = 1.0
 "How long a client may take to read that the server stops."
 _NO_MEMORY = NoMemory()
@@ -154,6 +158,8 @@ class ChatEndpoint:
             caller=visit.caller.key_id,
             model=scope.get(MODEL_IN_URL, ""),
         )
+        if call.request.fusion is not None and not desk.menu.is_fusion(call.request.model):
+            call = _asking(call, as_fusion(call.request, self._judge_of(call.request)))
         visit.entry = self._open(visit, call.request)
         async with Presence(receive, line) as visit.presence:
             desk.vigil.watch(visit)
@@ -163,6 +169,12 @@ class ChatEndpoint:
                     await self._answer_again(visit, kept)
                     return
             await self._answer(visit, call)
+
+    def _judge_of(self, request: ChatRequest) -> str | None:
+        """The judge of a request for a fusion that names a model: that model."""
+        name = resolve(self._desk.pool, request.model) or request.model
+        model = self._desk.pool.get(name)
+        return None if model is not None and model.card.provider == OURS else name
 
     async def _claim(
         self, visit: Visit, scope: Scope, headers: Mapping[str, str], body: bytes
@@ -189,7 +201,7 @@ class ChatEndpoint:
         if visit.account is not None:
             call = await self._reserve(visit, visit.account, model.card.name, call)
         request, reply = call.request, visit.reply
-        visit.streams = request.stream
+        visit.streams, visit.lost = request.stream, request.lost_elsewhere
         renderer = visit.renderer = self._dialect.renderer(call)
         async with aclosing(model.answer(request)) as events:
             async for event in events:
@@ -292,6 +304,8 @@ class Visit:
         self.decision: Decision | None = None
         self.model: str | None = None
         "Who answers, once that is known."
+        self.lost: tuple[str, ...] = ()
+        "What no fusion carries of the request: its members are asked in the chat form."
         self.left_out: tuple[str, ...] = ()
         self._keepalive = keepalive
         self._began = asyncio.get_running_loop().time()
@@ -301,12 +315,21 @@ class Visit:
         match event:
             case Routed():
                 self.decision = event.decision
+                if self.decision.fusion is not None and self.entry:
+                    self.entry.compare_with_nobody()
             case Started():
                 self.model, self.left_out = event.model, event.left_out
-                if self.decision is not None and self.decision.escalation is not None and self.entry:
-                    self.entry.first_text()
+                if self.decision is not None:
+                    self._see_one_of_several(self.decision)
             case _:
                 pass
+
+    def _see_one_of_several(self, decision: Decision) -> None:
+        """One answer of several begins."""
+        if decision.fusion is not None:
+            self.left_out = tuple(dict.fromkeys((*self.lost, *self.left_out)))
+        if self.entry and (decision.escalation or decision.fusion):
+            self.entry.first_text()
 
     def headers(self) -> Headers:
         """Reply headers: exact for an answer that is complete, else the router's estimate."""
