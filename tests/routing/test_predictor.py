@@ -20,6 +20,7 @@ from junctor.routing.predictor import (
     Artefact,
     ArtefactError,
     Predictor,
+    mean_p,
     parse_artefact,
     render_artefact,
 )
@@ -112,6 +113,14 @@ def test_a_name_that_is_only_similar_is_not_taken_for_a_known_model(name: str) -
     """A wrong ability is worse than an estimated one."""
     (placed,) = PREDICTOR.place([card(name)])
     assert placed.source == "estimated ability"
+
+
+@given(abilities)
+def test_an_ability_reads_as_the_mean_probability_that_was_declared(declared: float) -> None:
+    """There and back; and at the ends of the table, its ends."""
+    (placed,) = PREDICTOR.place([card("own", ability=declared)])
+    assert mean_p(ARTEFACT, placed.ability) == pytest.approx(declared, abs=1e-6)
+    assert (mean_p(ARTEFACT, -99), mean_p(ARTEFACT, 99)) == (ARTEFACT.mean_ps[0], ARTEFACT.mean_ps[-1])
 
 
 def test_a_declared_ability_wins_over_the_training() -> None:

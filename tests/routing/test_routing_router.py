@@ -215,6 +215,12 @@ def test_the_strongest_is_the_one_of_the_highest_ability() -> None:
     assert Bench().router.strongest is None
 
 
+def test_it_tells_what_it_takes_each_model_to_be_able_to_do() -> None:
+    """As probabilities, as they are declared."""
+    told = Bench(scripted("a", 1, 0.8), scripted("b", 99, 0.4)).router.abilities
+    assert {name: round(p, 6) for name, p in told.items()} == {"a": 0.8, "b": 0.4}
+
+
 def test_harder_prompts_are_predicted_to_be_harder() -> None:
     """The prediction reads the prompt at all."""
     bench = Bench(scripted("small", 0.3, 0.5))

@@ -309,16 +309,7 @@ class Predictor:
         return max(lowest, min(self.artefact.abilities[-1], estimate))
 
     def _ability_of_mean_p(self, mean_p: float) -> float:
-        """The inverse of the artefact's rising table, by linear interpolation; its ends hold beyond it."""
-        table = self.artefact
-        at = bisect_left(table.mean_ps, mean_p)
-        if at == 0:
-            return table.abilities[0]
-        if at == len(table.mean_ps):
-            return table.abilities[-1]
-        low, high = table.mean_ps[at - 1], table.mean_ps[at]
-        share = (mean_p - low) / (high - low)
-        return table.abilities[at - 1] + share * (table.abilities[at] - table.abilities[at - 1])
+        return _interpolate(mean_p, self.artefact.mean_ps, self.artefact.abilities)
 
 
 def _place_on_own(placed: Placed, measured: Abilities, its: Ability | None) -> Placed:
@@ -377,6 +368,20 @@ def _column(artefact: Artefact, at: int) -> _Column:
         scale=artefact.hashed_scales[at],
         zero=BYTE_ZERO,
     )
+
+
+def mean_p(artefact: Artefact, ability: float) -> float:
+    """The mean p on the reference prompts of a model of that ability, by the artefact's table; 0..1."""
+    return _interpolate(ability, artefact.abilities, artefact.mean_ps)
+
+
+def _interpolate(x: float, xs: Sequence[float], ys: Sequence[float]) -> float:
+    """At x, in a rising table; its ends hold beyond it."""
+    at = bisect_left(xs, x)
+    if at in (0, len(xs)):
+        return ys[min(at, len(xs) - 1)]
+    share = (x - xs[at - 1]) / (xs[at] - xs[at - 1])
+    return ys[at - 1] + share * (ys[at] - ys[at - 1])
 
 
 def blended_price(card: ModelCard) -> float:

@@ -37,7 +37,7 @@ from junctor.routing.conversations import SHORTEST_PROMPT, Conversations, Finger
 from junctor.routing.features import NAMES, Features, extract_features
 from junctor.routing.ladder import Ladder, models_of
 from junctor.routing.policy import Demand, Ranking, decide, pass_over, put_first
-from junctor.routing.predictor import Prediction, Predictor
+from junctor.routing.predictor import Prediction, Predictor, mean_p
 from junctor.routing.rationed import Rationed, explain_wait, share_used
 from junctor.routing.views import DISAGREE, Pool, look_again
 
@@ -124,6 +124,12 @@ class Router:
     def strongest(self) -> ModelCard | None:
         """The model of the highest ability; None in an empty pool."""
         return next((card for card in self._cards if card.name == self._strongest), None)
+
+    @property
+    def abilities(self) -> Mapping[str, float]:
+        """Mean probability of a good answer on the predictor's reference prompts, by model, 0..1."""
+        artefact = self._predictor.artefact
+        return {placed.name: mean_p(artefact, placed.ability) for placed in self._placed}
 
     def _find_strongest(self) -> str | None:
         placed = sorted(zip(self._placed, self._cards, strict=True), key=lambda pair: pair[0].ability)
