@@ -128,7 +128,7 @@ def try_all(exam: Exam, counts: list[int], draws: int, seed: int, *, unseen: boo
     rng = np.random.default_rng(seed)
     tables = {count: np.full((draws, len(METHODS), len(exam.names), 6), np.nan) for count in counts}
     for number, group in enumerate(draw_groups(exam, rng)):
-        trial = Trial(exam, group, train(exam, group, seed + 1, unseen=unseen))
+        trial = Trial(exam, group, train(exam, group, seed + 1, exam.inside & unseen))
         for count in counts:
             neighbours = choose_neighbours(exam, trial.others, count, rng)
             for draw in range(draws):

@@ -69,6 +69,11 @@ class Exam:
     cards: list[ModelCard]  # (m,)
     temperature: float
 
+    @property
+    def inside(self) -> np.ndarray:
+        """Which prompts of the data are of this set, also those that not all models answered."""
+        return np.array([name.split("/")[0] == self.set_name for name in self.data.benchmark])
+
     @cached_property
     def likeness(self) -> np.ndarray:
         """(n, n) of the prompts, by the features that the predictor reads: words, and named ones."""
@@ -120,8 +125,8 @@ def draw_groups(exam: Exam, rng: np.random.Generator) -> list[np.ndarray]:
     return [np.flatnonzero(of_model == at) for at in range(GROUPS)]
 
 
-def train(exam: Exam, group: np.ndarray, seed: int, *, unseen: bool) -> Predictor:
-    """Learnt without a group; with `unseen` without the set, its namesakes and its questions, too."""
+def train(exam: Exam, group: np.ndarray, seed: int, unseen: np.ndarray) -> Predictor:
+    """Learnt without a group, and without the prompts where `unseen`, their namesakes and their like."""
     families = {short_name(exam.names[at]) for at in group}
     held = [at for at, name in enumerate(exam.data.models) if short_name(name) in families]
     data, inputs = exam.data, exam.inputs
@@ -130,19 +135,18 @@ def train(exam: Exam, group: np.ndarray, seed: int, *, unseen: bool) -> Predicto
         data,
         **{name: getattr(data, name)[rows] for name in ("prompt", "model", "score", "tokens", "usd")},
     )
-    if unseen:
-        data = _without_set(data, exam.set_name)
+    if unseen.any():
+        data = _without(data, unseen)
         inputs = extract([sample_text(text, TEXT_CHARS) for text in data.texts])
     fitted = fit(data, inputs, np.ones(len(data.texts), bool), seed)
     artefact = named(export(data, inputs, fitted, exam.temperature, 0.0, seed, {}))
     return Predictor(parse_artefact(render_artefact(artefact)))
 
 
-def _without_set(data: Data, set_name: str) -> Data:
-    inside = np.array([name.split("/")[0] == set_name for name in data.benchmark])
+def _without(data: Data, inside: np.ndarray) -> Data:
     out = np.isin(data.family, data.family[inside]) | np.isin(data.stem, data.stem[inside])
     if out.all():
-        raise ValueError(f"there is nothing but {set_name} to learn from; leave out --training unseen")
+        raise ValueError("there is nothing else to learn from; leave out --training unseen")
     kept, rows = np.flatnonzero(~out), ~out[data.prompt]
     place = np.cumsum(~out) - 1
     return replace(

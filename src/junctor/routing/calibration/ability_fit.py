@@ -44,7 +44,7 @@ class Spreads:
     "Of what a kind among them is."
     knack: float = 0.6
     """Of what a model is better at these questions than its ability says. Between sorts of benchmark
-    questions it was 0.3 to 0.7 (lab/transfer_abilities.py)."""
+    questions it was 0.3 to 0.8, 0.6 on average (lab/transfer_abilities.py)."""
 
 
 SPREADS = Spreads()
