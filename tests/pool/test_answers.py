@@ -232,3 +232,20 @@ def test_similarity_is_symmetric_and_between_0_and_1(one: str, other: str) -> No
     assert 0 <= text_similarity(one, other) <= 1
     assert text_similarity(one, other) == pytest.approx(text_similarity(other, one))
     assert text_similarity(one, one) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("So it is 42.", "42"),
+        ("It is 42.", "42"),
+        ("That's 42", "42"),
+        ("There are 42 legs.", "42"),
+        ("Therefore, that is $42.", "42"),
+        ("It's B", "B"),
+        ("This is Paris.", "paris"),
+        ("It is what it is, and nobody knows better", None),
+    ],
+)
+def test_what_leads_up_to_a_short_answer_is_no_part_of_it(text: str, value: str | None) -> None:
+    assert parse_answer(text) == value

@@ -10,7 +10,7 @@ to compare. What is recognised, in this order:
     ... \\boxed{42} ...              the last one
     #### 42                         the last one (GSM8K's form)
     the final answer is 42          the last one; also `Answer: C`, and in some other languages
-    a few words, a letter, a number the whole reply
+    a few words, a letter, a number the whole reply, without what leads up to it (`It is 42.`)
     So she makes **$18** a day.     the one number of the last line, where that line concludes
 
 Numbers compare by value: `1,234.50`, `1.234,5` and `$1234.5` are equal, and so are `0.5`, `1/2` and
@@ -216,6 +216,10 @@ _SENTENCE_END = re.compile(
     r"[.!?;](?:\s|$)|,\s|\s[-\u2013\u2014]\s|\s(?:because|since|as|which|so|for)\s", re.IGNORECASE
 )
 _CONCLUDES = re.compile(r"\W{0,4}(?:therefore|thus|hence|so|in total|altogether)\b", re.IGNORECASE)
+_LEAD_IN = re.compile(
+    r"(?:(?:so|thus|hence|therefore)\b[,:]?\s+)?(?:it|that|this|there)(?:'s|\u2019s|\s+(?:is|are))\s+(?=\S)",
+    re.IGNORECASE,
+)
 _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
 _CHOICE_LINE = re.compile(r"[*_(\s]{0,4}\(?([A-J])[).](?=[\s*_])[^\n]{0,200}")
 
@@ -257,8 +261,10 @@ def _after_marker(text: str) -> str | None:
 
 def _short(text: str) -> str | None:
     """A reply of a few words, or one line that begins with the letter of a choice."""
-    if len(text) <= SHORT_CHARS and "\n" not in text and (value := parse_value(text, words=WORDS)):
-        return value
+    if len(text) <= SHORT_CHARS and "\n" not in text:
+        said = _LEAD_IN.sub("", text, count=1)
+        if value := parse_value(said, words=WORDS):
+            return value
     first, _, rest = text.partition("\n")
     choice = _CHOICE_LINE.fullmatch(first.rstrip())
     if choice and not _CHOICE_LINE.search(rest):
