@@ -63,12 +63,12 @@ ABOVE = frozenset({"deadline_ms"})
 MOST_NAMES = {"analysis_models": MOST_MEMBERS, "model": 1, "preset": 1}
 "Of fields that hold names: how many at most."
 MOST_NAME_CHARS = 200
+UNREAD = "reasoning"
+"An object that is passed on as it is."
 
 _TYPES = {field.name: field.type for field in msgspec.structs.fields(FusionOptions)}
 _NOT_CARRIED = "max_tool_calls"
 "Of OpenRouter's plugin, whose members may run tools. Ours run none."
-_UNREAD = "reasoning"
-"Passed on as it is."
 _EMPTY: tuple[object, ...] = (None, "", [], {})
 _T = TypeVar("_T")
 
@@ -199,7 +199,7 @@ def _read(values: Mapping[str, msgspec.Raw], where: str) -> dict[str, Any]:
 
 def _check(name: str, raw: msgspec.Raw, param: str) -> object:
     try:
-        value: object = raw if name == _UNREAD else msgspec.json.decode(raw, type=_TYPES[name])
+        value: object = raw if name == UNREAD else msgspec.json.decode(raw, type=_TYPES[name])
     except BAD_JSON:
         raise _refusal(name, raw, param) from None
     if not _fits(name, value):

@@ -33,7 +33,8 @@ from junctor.wire.openapi_operations import (
     WHO_HEADERS,
     Operation,
 )
-from junctor.wire.openapi_schemas import CONSTRAINT_HEADERS, TEXT, Schema, refer, render_schemas
+from junctor.wire.openapi_options import CONSTRAINT_HEADERS
+from junctor.wire.openapi_schemas import TEXT, Schema, refer, render_schemas
 from junctor.wire.problem import Problem
 
 Envelope = Literal["OpenAIError", "AnthropicError", "Problem"]

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from junctor.chat import Constraints
-from junctor.wire.constraints import HIGHEST, SAID_AS
+from junctor.chat import Verdict
 from junctor.wire.json_body import MOST_TOKENS
+from junctor.wire.openapi_options import CONSTRAINTS, FUSION
 
 Schema = dict[str, Any]
 
@@ -63,6 +63,11 @@ _LIMIT = say(
     {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_TOKENS}, "Most tokens to answer with."
 )
 _CONSTRAINTS = say(or_null(refer("Constraints")), "Limits on which model may answer.")
+_FUSION = say(
+    or_null(refer("FusionOptions")), "How a fusion is to answer. The model that is named judges it."
+)
+_PLUGINS = say(_ANY, "OpenRouter's: `{id: fusion}` has the fields of `fusion`; others are passed on.")
+_FUSED = say(refer("Verdict"), "Of a fusion: how its answer came to be. What is empty is left out.")
 _PASSED = "Every other field (`temperature`, ...) is passed on as it is."
 
 _CHAT_FIELDS: dict[str, Schema] = {
@@ -78,6 +83,8 @@ _CHAT_FIELDS: dict[str, Schema] = {
         _LIMIT, "The older name of `max_completion_tokens`, which counts where both are there."
     ),
     "junctor": _CONSTRAINTS,
+    "fusion": _FUSION,
+    "plugins": _PLUGINS,
 }
 
 _CHAT: dict[str, Schema] = {
@@ -111,6 +118,7 @@ _CHAT: dict[str, Schema] = {
                 total_tokens=_COUNT,
             )
         ),
+        fusion=_FUSED,
     ),
 }
 
@@ -138,6 +146,8 @@ _RESPONSES: dict[str, Schema] = {
             reasoning=or_null(_OPEN),
             max_output_tokens=_LIMIT,
             junctor=_CONSTRAINTS,
+            fusion=_FUSION,
+            plugins=_PLUGINS,
         ),
         f"{_PASSED} `background`, `conversation` and `prompt` are refused.",
     ),
@@ -181,6 +191,7 @@ _RESPONSES: dict[str, Schema] = {
         usage=or_null(_OPEN),
         error=or_null(_OPEN),
         previous_response_id=or_null(TEXT),
+        fusion=_FUSED,
     ),
     "DeletedResponse": obj(
         *("id", "object", "deleted"), id=TEXT, object=const("response"), deleted={"const": True}
@@ -207,6 +218,8 @@ _MESSAGES_FIELDS: dict[str, Schema] = {
     "metadata": or_null(_OPEN),
     "output_config": or_null(_OPEN),
     "junctor": _CONSTRAINTS,
+    "fusion": _FUSION,
+    "plugins": _PLUGINS,
 }
 
 _MESSAGES: dict[str, Schema] = {
@@ -237,6 +250,7 @@ _MESSAGES: dict[str, Schema] = {
         stop_reason=or_null(TEXT),
         stop_sequence=or_null(TEXT),
         usage=obj("input_tokens", "output_tokens", input_tokens=_COUNT, output_tokens=_COUNT),
+        fusion=_FUSED,
     ),
     "TokenCount": obj("input_tokens", input_tokens=_COUNT),
 }
@@ -352,38 +366,8 @@ BODIES: dict[str, Schema] = {**_CHAT, **_RESPONSES, **_MESSAGES, **_KEYS, **_FEE
 "Hand-written schemas, by name."
 
 
-def _describe_constraints() -> Schema:
-    """The struct, with what it does not say of its fields, and `parse_constraints` checks."""
-    _, described = msgspec.json.schema_components((Constraints,))
-    whole: Schema = described["Constraints"]
-    for name, schema in whole["properties"].items():
-        schema["description"] = f"Must be {SAID_AS[name]}; left out: no limit."
-        for option in schema.get("anyOf", [schema]):
-            if option.get("type") in ("number", "integer"):
-                option["minimum"] = 0
-                option |= {"maximum": HIGHEST[name]} if name in HIGHEST else {}
-            elif option.get("type") == "array" and option["items"].get("type") == "string":
-                option["items"]["minLength"] = 1
-    return whole
-
-
-def _in_header(schema: Schema) -> Schema:
-    """A constraint as the value of a header: lists are joined by commas, and null is no value."""
-    if schema.get("type") == "array":
-        one = "|".join(schema["items"].get("enum", [r"[\w.:/@-]+"]))
-        return {"type": "string", "pattern": f"^({one})(, ?({one}))*$"}
-    return next((option for option in schema.get("anyOf", ()) if option.get("type") != "null"), schema)
-
-
-_CONSTRAINTS_SCHEMA = _describe_constraints()
-CONSTRAINT_HEADERS = {
-    name: say(_in_header(schema), schema["description"])
-    for name, schema in _CONSTRAINTS_SCHEMA["properties"].items()
-}
-"The constraints as headers, by the constraint's name."
-
-
 def render_schemas(structs: tuple[type, ...]) -> dict[str, Schema]:
     """All schemas of the document: `BODIES`, and those of structs, which refer to one another."""
-    _, described = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
-    return {**BODIES, "Constraints": _CONSTRAINTS_SCHEMA, **described}
+    shown = dict.fromkeys((*structs, Verdict))
+    _, described = msgspec.json.schema_components(shown, ref_template="#/components/schemas/{name}")
+    return {**BODIES, "Constraints": CONSTRAINTS, "FusionOptions": FUSION, **described}
