@@ -6,9 +6,9 @@ import asyncio
 import gc
 
 import pytest
-from panels import Made, last_verdict, member
+from panels import Made, last_verdict, member, request_of
 
-from junctor.chat import NoModelFits
+from junctor.chat import Constraints, NoModelFits
 from junctor.fusion.fusion import card_of
 from junctor.fusion.plan import Plan
 from junctor.pool.choice import Policy
@@ -31,6 +31,21 @@ async def test_members_are_tried_again_as_the_pool_s_models_are() -> None:
     verdict = last_verdict(await made.ask())
     assert [it.status for it in verdict.members] == ["answered", "answered"]
     assert len(flaky.requests) == 2
+
+
+async def test_a_callers_limit_on_the_time_bounds_the_wait() -> None:
+    slow = member("b", {"text": "41", "delay_s": 3600})
+    made = Made([member("a"), slow], abilities={"a": 0.5, "b": 0.9})
+    verdict = last_verdict(await made.ask(request_of(constraints=Constraints(max_total_ms=80))))
+    assert [it.status for it in verdict.members] == ["answered", "cut"]
+
+
+async def test_a_fusion_of_fusions_costs_what_all_calls_cost() -> None:
+    inner = Made([member("a", "41"), member("b", "42")], name="inner", mode="merge", judge="a")
+    outer = Made([inner.fusion, member("c", "7")], abilities={"inner": 0.5, "c": 0.5}, mode="vote")
+    verdict = last_verdict(await outer.ask())
+    assert verdict.members[0].usd == inner.verdict.usd > 0
+    assert verdict.usd == pytest.approx(inner.verdict.usd + verdict.members[1].usd)
 
 
 async def test_a_request_that_no_member_may_answer_raises_at_once_and_leaves_no_decision() -> None:

@@ -29,14 +29,14 @@ def record_of(*, left_out: str | None = None, verbatim: bool = True) -> Record:
     return Record(PLAN, seats(left_out), CARDS, weights, prompt_tokens=1000, verbatim=verbatim)
 
 
-def answer(text: str = "42", usage: Usage | None = None) -> Answer:
-    return Answer(model="a", text=text, reason="stop", usage=usage)
+def answer(text: str = "42", usage: Usage | None = None, model: str = "a") -> Answer:
+    return Answer(model=model, text=text, reason="stop", usage=usage)
 
 
 def test_all_calls_add_up_and_are_compared_with_the_best_member_alone() -> None:
     record = record_of()
     record.hear(0, answer(usage=Usage(1000, 1000)), "42", 0.5)
-    record.hear(1, answer(usage=Usage(1000, 1000)), "42", 0.7)
+    record.hear(1, answer(usage=Usage(1000, 1000), model="b"), "42", 0.7)
     record.judged(
         "j", [Ruling(order=(1, 0), preferred=1, input_tokens=10, output_tokens=5, usd=0.0015)], [2, 0]
     )

@@ -48,6 +48,7 @@ class Fusion:
         """As `Model.answer`. Raises `BadRequest` and `NoModelFits` before anybody is asked."""
         began = time.perf_counter()
         plan = for_request(self._plan, self._presets, request.fusion)
+        total_s = self._total_s(request)
         prompt = parse_prompt(request)
         seats = seat(
             plan,
@@ -73,12 +74,21 @@ class Fusion:
             self._weights,
             prompt,
             decision=decision,
-            total_s=min(self._resilience.total_s, request.within_s or self._resilience.total_s),
+            total_s=total_s,
             save=self._save_decision,
             keeps_answers=self._keeps_answers,
             clock=self._clock,
         )
         return sitting.answer(request)
+
+    def _total_s(self, request: ChatRequest) -> float:
+        """What all of it may take."""
+        limits = [self._resilience.total_s]
+        if request.within_s is not None:
+            limits.append(request.within_s)
+        if request.constraints.max_total_ms is not None:
+            limits.append(request.constraints.max_total_ms / 1e3)
+        return min(limits)
 
 
 def card_of(plan: Plan, cards: Mapping[str, ModelCard]) -> ModelCard:

@@ -113,7 +113,7 @@ class Record:
         """A member's whole answer. `compared`: its value; None: not comparable."""
         member, took_ms = self._members[at], took_s * 1e3
         usage = answer.usage or self._guess(answer.text)
-        bill = self.pay(member.model, usage)
+        bill = self._pay_answer(member.model, answer, usage)
         shown = self._shown(compared)
         self._members[at] = replace(
             member,
@@ -147,6 +147,15 @@ class Record:
     def pay(self, name: str, usage: Usage) -> Bill:
         """Note what a call took."""
         bill = Bill(usage, cost_of(usage, self._cards[name].price))
+        self._spent += bill
+        return bill
+
+    def _pay_answer(self, name: str, answer: Answer, usage: Usage) -> Bill:
+        """A member that has others answer for it (`auto`, a fusion) costs what they cost."""
+        usd = cost_within(answer.decision)
+        if usd is None:
+            return self.pay(answer.model if answer.model in self._cards else name, usage)
+        bill = Bill(usage, usd)
         self._spent += bill
         return bill
 
@@ -259,6 +268,15 @@ def begin(
         saved_usd=0.0,
         artefact="",
     )
+
+
+def cost_within(decision: Decision | None) -> float | None:
+    """What all calls behind an answer cost together, USD; None: it was a single one."""
+    if decision is None:
+        return None
+    if decision.fusion is not None:
+        return decision.fusion.usd
+    return None if decision.escalation is None else decision.escalation.usd
 
 
 def _best_of(seats: Sequence[Seat], weights: Weights) -> int:
