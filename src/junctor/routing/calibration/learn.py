@@ -14,7 +14,6 @@ from statistics import NormalDist
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from junctor.chat import Mode
 from junctor.routing.abilities import Abilities, Ability, level_of
@@ -27,13 +26,14 @@ from junctor.routing.calibration.ability_fit import (
     read_answered,
 )
 from junctor.routing.calibration.calibrate import TooFewOutcomes, calibrate, climb
+from junctor.routing.calibration.held_out import FOLDS, compare, error_of, make_folds
+from junctor.routing.calibration.learn_votes import compare_votes, explain_none, learn_votes
 from junctor.routing.calibration.outcomes import Floats, Outcomes
 from junctor.routing.calibration.study import Comparison, Learnt, Studied, Study
 from junctor.routing.ladder import Ladder
 
 COMPLETE = 0.8
 "A model that answered a smaller share of the prompts than this is not put on the ladder."
-FOLDS = 5
 MODE: Mode = "balanced"
 "The mode in which ladders are compared."
 EXCHANGE = 0.05
@@ -56,6 +56,7 @@ def learn(study: Study) -> Learnt:
     ladder, no_ladder = _try_calibrate(outcomes, strongest, study)
     answered = read_answered(study)
     named = {it.model for it in models}
+    votes = learn_votes(study, [it.model for it in models])
     return Learnt(
         strongest=strongest,
         prompts=outcomes.prompts,
@@ -65,6 +66,9 @@ def learn(study: Study) -> Learnt:
         abilities=measure_abilities(study, answered),
         ladder_comparison=_compare_ladders(study, outcomes, strongest, ladder),
         abilities_comparison=_compare_abilities(study, answered),
+        votes=votes,
+        no_votes=explain_none(study, votes),
+        votes_comparison=compare_votes(study, votes),
     )
 
 
@@ -156,13 +160,6 @@ def _mean(values: list[float]) -> float:
     return round(sum(values) / len(values), 4) if values else 0.0
 
 
-def _folds(count: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """For each: what is learnt from, what is held back."""
-    order = np.random.default_rng(0).permutation(count)
-    held = [np.sort(order[fold::FOLDS]) for fold in range(FOLDS)]
-    return [(np.setdiff1d(order, test), test) for test in held]
-
-
 def _compare_ladders(
     study: Study, outcomes: Outcomes, strongest: str, ladder: Ladder | None
 ) -> Comparison | None:
@@ -171,7 +168,7 @@ def _compare_ladders(
     place = {name: at for at, name in enumerate(outcomes.models)}
     unit = outcomes.usd[place[strongest]].mean()
     new = np.zeros(outcomes.prompts)
-    for train, test in _folds(outcomes.prompts):
+    for train, test in make_folds(outcomes.prompts):
         learnt, _ = _try_calibrate(outcomes.pick(train), strongest, study)
         if learnt is None:
             return None
@@ -180,8 +177,8 @@ def _compare_ladders(
     scores, usd = _use(study.ladder, outcomes)
     old = scores - EXCHANGE * usd / unit
     kept = scores - study.ladder.floor * outcomes.scores[place[study.ladder.strongest]]
-    bound = kept.mean() + NormalDist().inv_cdf(study.ladder.confidence) * _error(kept)
-    return _comparison(old, new, is_broken=bool(bound < 0))
+    bound = kept.mean() + NormalDist().inv_cdf(study.ladder.confidence) * error_of(kept)
+    return compare(old, new, is_broken=bool(bound < 0))
 
 
 def _use(ladder: Ladder, outcomes: Outcomes) -> tuple[Floats, Floats]:
@@ -203,16 +200,22 @@ def _compare_abilities(study: Study, answered: Answered) -> Comparison | None:
         return None
     stale = _known_before(study, study.abilities)
     old, new = np.zeros(count), np.zeros(count)
-    for train, test in _folds(count):
+    for train, test in make_folds(count):
         seen, held = answered.pick(train), answered.pick(test)
         fresh = _fit(study, seen)
         if study.is_own:
             before, after = stale[:, None], fresh.levels.logits[:, None]
         else:
-            held_still = fit_abilities(seen, stale.tolist(), [FIXED] * len(stale), Spreads(knack=FIXED))
-            before, after = (each.abilities_at(held.kinds) for each in (held_still, fresh))
+            before, after = (
+                _with_shifts(each, seen).abilities_at(held.kinds) for each in (stale, fresh.abilities.logits)
+            )
         old[test], new[test] = -log_losses(held, before), -log_losses(held, after)
-    return _comparison(old, new, is_broken=False)
+    return compare(old, new, is_broken=False)
+
+
+def _with_shifts(abilities: Floats, answered: Answered) -> Fitted:
+    """Abilities as they are, and how hard these questions are, given them."""
+    return fit_abilities(answered, abilities.tolist(), [FIXED] * len(abilities), Spreads(knack=FIXED))
 
 
 def _known_before(study: Study, abilities: Abilities) -> Floats:
@@ -222,20 +225,6 @@ def _known_before(study: Study, abilities: Abilities) -> Floats:
         mean_ps = np.array([told[it.model].p for it in study.models])
         return np.interp(mean_ps, study.mean_ps_table, study.abilities_table)
     return np.array([level_of(told[it.model], abilities)[0] for it in study.models])
-
-
-def _comparison(old: Floats, new: Floats, *, is_broken: bool) -> Comparison:
-    return Comparison(
-        prompts=len(old),
-        old=float(old.mean()),
-        new=float(new.mean()),
-        error=_error(new - old),
-        is_broken=is_broken,
-    )
-
-
-def _error(values: Floats) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 if __name__ == "__main__":
