@@ -97,7 +97,7 @@ async def test_new_models_answer_and_old_ones_are_gone_at_once(server: Running) 
     assert (await chat(server, "a")).code == "model_not_found"
     assert b"New." in (await chat(server, "auto")).body
     listed = json.loads((await get(server, "/v1/models"))[1])
-    assert [each["id"] for each in listed["data"]] == ["b", "auto"]
+    assert [each["id"] for each in listed["data"]] == ["b", "auto", "fusion"]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -11,12 +11,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from junctor.assemble import choose_members, http_limits
+from junctor.assemble import choose_members
 from junctor.chat import ConfigRefused, JunctorError
 from junctor.gateway import models_api
 from junctor.gateway.chat import MODEL_IN_URL
 from junctor.gateway.dialect import canonical_path, render_refusal
-from junctor.gateway.front import Front
+from junctor.gateway.front import Front, HttpLimits
 from junctor.gateway.receive import Receive, Scope, Send
 from junctor.gateway.reload_api import Reloaded
 from junctor.gateway.server import HttpServer, http_server
@@ -25,7 +25,7 @@ from junctor.generation import Generation, Operations, build
 from junctor.lasting import lasting_of
 from junctor.routing.calibration.store import CalibrationStore
 from junctor.serving.engine import Engine
-from junctor.settings import Environment, Settings
+from junctor.settings import Environment, ServerSettings, Settings
 from junctor.settings_check import SettingsError
 from junctor.wire.openapi import Served
 
@@ -149,7 +149,7 @@ class Junctor:
         server = new.settings.server
         if self._server is not None:
             self._server.change(
-                http_limits(server), server.max_in_flight, grace_s=server.grace_s, drain_s=server.drain_s
+                _http_limits(server), server.max_in_flight, grace_s=server.grace_s, drain_s=server.drain_s
             )
         if old is not None:
             old.memory.stop()
@@ -175,7 +175,7 @@ class Junctor:
         self._shedder = Shedder(server.max_in_flight)
         front = Front(
             self,
-            http_limits(server),
+            _http_limits(server),
             self._shedder,
             lambda error, path: render_refusal(error, path, ""),
         )
@@ -216,3 +216,15 @@ class Junctor:
 def _is_busy(shedder: Shedder | None) -> bool:
     """Whether callers are, or are about to be, turned away."""
     return shedder is not None and (shedder.shedding or shedder.in_flight >= shedder.max_in_flight)
+
+
+def _http_limits(server: ServerSettings) -> HttpLimits:
+    """How long callers may take, and how much."""
+    return HttpLimits(
+        head_timeout_s=server.head_timeout_s,
+        body_timeout_s=server.body_timeout_s,
+        send_timeout_s=server.send_timeout_s,
+        idle_timeout_s=server.idle_timeout_s,
+        max_body_bytes=server.max_body_bytes,
+        max_connections=server.max_connections,
+    )

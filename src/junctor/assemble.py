@@ -11,7 +11,7 @@ import msgspec
 from junctor.chat import BadRequest, Model, ModelCard, Price
 from junctor.gateway.admit import CallerKey, Doorkeeper, Ring, is_loopback
 from junctor.gateway.count_tokens import Counter
-from junctor.gateway.front import HttpLimits
+from junctor.gateway.fused import Fused
 from junctor.gateway.keys import find_mistakes as find_key_mistakes
 from junctor.gateway.keys import parse_budget, parse_expiry
 from junctor.gateway.menu import Menu
@@ -46,7 +46,6 @@ from junctor.settings import (
     HedgingSettings,
     KeySettings,
     ModelSettings,
-    ServerSettings,
     Settings,
 )
 from junctor.settings_check import SettingsError, suggestion
@@ -334,7 +333,12 @@ def with_fallbacks(
 
 
 def menu_of(
-    members: Sequence[Member], router: ModelCard, hedging: HedgingSettings, climbs: Collection[str] = ()
+    members: Sequence[Member],
+    router: ModelCard,
+    hedging: HedgingSettings,
+    climbs: Collection[str] = (),
+    fused: Mapping[str, Fused] | None = None,
+    presets: Mapping[str, Fused] | None = None,
 ) -> Menu:
     """Who may answer under each name of the pool. `climbs`: models that the router may all ask for one."""
     cards = {member.card.name: member.card for member in members}
@@ -344,7 +348,8 @@ def menu_of(
     }
     chats = [member.card for member in members if member.settings.kind == "chat"]
     hedges = hedging.enabled and hedging.share > 0
-    return Menu(named, {router.name: chats}, hedges=hedges, together={router.name: climbs})
+    together = {router.name: climbs}
+    return Menu(named, {router.name: chats}, hedges=hedges, together=together, fused=fused, presets=presets)
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -381,16 +386,4 @@ def terms_of(settings: Settings, members: Sequence[Member], calibrated: Calibrat
         falls_back=settings.routing.on_drift == "strongest",
         share=shadow.share if shadow else 0.0,
         judge=shadow.judge if shadow else None,
-    )
-
-
-def http_limits(server: ServerSettings) -> HttpLimits:
-    """How long callers may take, and how much."""
-    return HttpLimits(
-        head_timeout_s=server.head_timeout_s,
-        body_timeout_s=server.body_timeout_s,
-        send_timeout_s=server.send_timeout_s,
-        idle_timeout_s=server.idle_timeout_s,
-        max_body_bytes=server.max_body_bytes,
-        max_connections=server.max_connections,
     )

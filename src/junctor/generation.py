@@ -4,7 +4,7 @@ The pool is built from the inside out; for each model of the settings:
 
     upstream  ->  Metered (counts each call)  ->  Resilient (tries again, asks another)
 
-and beside them stands `auto`, the router over all of them.
+and beside them stand `auto`, the router over all of them, and the fusions (`fusions.py`).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from junctor.assemble import (
     with_fallbacks,
 )
 from junctor.chat import Model, ModelCard
+from junctor.fusions import fusions_of
 from junctor.gateway import keys_api, models_api, openapi_api, reload_api, responses_api
 from junctor.gateway.admit import Doorkeeper
 from junctor.gateway.chat import ChatEndpoint, Desk
@@ -117,9 +118,11 @@ def build(
     terms = terms_of(settings, members, calibrated)
     router = _router_of(settings, chats, lasting, resilience, decisions, calibrated, terms, conversations)
     auto = _sampled(settings.routing.shadow, router, metered, lasting, resilience, terms.ladder)
+    fusions = fusions_of(settings, members, router.abilities)
     pool: dict[str, Model] = {**with_fallbacks(members, metered, resilience), router.card.name: auto}
+    pool |= fusions.build(chats, router, resilience, decisions.save)
     doorkeeper = doorkeeper_of(settings, lasting.keys)
-    menu = menu_of(members, router.card, settings.hedging, router.climbs)
+    menu = menu_of(members, router.card, settings.hedging, router.climbs, *fusions.fused())
     responses = ResponseStore(lasting.database, timedelta(days=settings.store.keep_responses_days))
     memory = ResponseMemory(responses)
     pools = {
@@ -134,9 +137,7 @@ def build(
         _count_route(settings.server, pools["chat"], menu, builder),
         *models_api.routes(pool, menu, lasting.metrics, operations.readiness),
         *responses_api.routes(responses, lambda request: request.scope[CALLER].key_id),
-        *keys_api.routes(
-            KeyStore(lasting.database), pepper_of(lasting.environment), doorkeeper, lasting.keys.refresh
-        ),
+        *_key_routes(lasting, doorkeeper),
         *reload_api.routes(operations.reload),
         *_decision_routes(decisions, lasting.ledger),
         *_measuring_routes(terms, lasting, decisions),
@@ -265,6 +266,11 @@ def _sampled(
         away=resilience.set_aside,
     )
     return lasting.measuring.shadow(router, models, plan)
+
+
+def _key_routes(lasting: Lasting, doorkeeper: Doorkeeper) -> list[Route]:
+    store, pepper = KeyStore(lasting.database), pepper_of(lasting.environment)
+    return keys_api.routes(store, pepper, doorkeeper, lasting.keys.refresh)
 
 
 def _measuring_routes(terms: Terms, lasting: Lasting, decisions: DecisionStore) -> list[Route]:

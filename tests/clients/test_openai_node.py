@@ -239,7 +239,7 @@ def test_embeddings(came_to: dict[str, Any]) -> None:
 
 
 def test_models(came_to: dict[str, Any]) -> None:
-    assert came_to["models"] == {"ids": ["small", "large", "hang", "vectors", "auto"], "owner": "scripted"}
+    assert came_to["models"] == {"ids": ["small", "large", "hang", "vectors", "auto", "fusion"], "owner": "scripted"}
 
 
 def test_azures_client(came_to: dict[str, Any]) -> None:

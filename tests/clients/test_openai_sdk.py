@@ -182,7 +182,7 @@ def test_a_break_in_mid_stream_is_one_error_and_no_second_answer(client: OpenAI)
 
 
 def test_models(client: OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == ["small", "large", "auto"]
+    assert [model.id for model in client.models.list()] == ["small", "large", "auto", "fusion"]
     assert client.models.retrieve("large").owned_by == "scripted"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("none")

@@ -205,7 +205,7 @@ def test_a_fallback_answers_and_is_named(server: Running) -> None:
         (b'{"messages": []}', 400, "model"),
         (b'{"model": "small"}', 400, "messages"),
         (b'{"model": "small", "messages": []}', 400, "at least one"),
-        (b'{"model": "nobody", "messages": [{}]}', 404, "There are: auto, frail, large, small"),
+        (b'{"model": "nobody", "messages": [{}]}', 404, "There are: auto, frail, fusion, large, small"),
         (b'{"model": "auto", "messages": ["x"]}', 400, "messages[0]"),
         (b'{"model": "auto", "messages": [{"role": "user", "content": 3}]}', 400, "messages[0]"),
         (b'{"model": "small", "messages": [{}], "junctor": {"quality": 3}}', 400, "0 to 1"),

@@ -213,7 +213,10 @@ def test_one_member_is_not_judged() -> None:
 
 def test_what_the_request_names_counts() -> None:
     """And is remembered apart: it says nothing of what the fusion as configured costs."""
-    tariff = fusions(two=TWO, dear=Fused(members=("judge",), mode="vote"))
+    tariff = fusions(
+        two=msgspec.structs.replace(TWO, presets=frozenset({"dear"})),
+        dear=Fused(members=("judge",), mode="vote"),
+    )
     own = tariff.estimate("two", fused("two", 50, analysis_models=("judge",) * 3), 1000)
     assert own.most_nano == 3 * 10 * member_nano(1000, 50)
     assert own.model not in ("two", tariff.estimate("two", fused("two", mode="merge"), 1000).model)

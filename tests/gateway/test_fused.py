@@ -8,7 +8,9 @@ from junctor.chat import BadRequest, Constraints, FusionMode, FusionOptions
 from junctor.fusion.plan import Plan, for_request
 from junctor.gateway.fused import Fused, as_asked, label_of, members_asked, paths_of_judging
 
-FUSED = Fused(members=("a", "b", "b"), able=frozenset("abc"), judge="c", max_usd=1.0)
+FUSED = Fused(
+    members=("a", "b", "b"), able=frozenset("abc"), presets=frozenset({"few"}), judge="c", max_usd=1.0
+)
 PRESETS = {"few": Fused(members=("c",), mode="vote", max_completion_tokens=9)}
 OPTIONS = [
     FusionOptions(),
@@ -40,8 +42,11 @@ def test_a_request_changes_a_fusion_here_as_it_does_where_it_is_asked(options: F
 
 
 def test_a_preset_that_is_none_is_refused() -> None:
-    with pytest.raises(BadRequest, match="there is no preset `fwe`; there are `few`"):
-        as_asked(FUSED, PRESETS, FusionOptions(preset="fwe"))
+    """So is one whose members may not take part in this fusion."""
+    presets = PRESETS | {"deep": Fused(members=("fusion",))}
+    for name in ("fwe", "deep"):
+        with pytest.raises(BadRequest, match=f"there is no preset `{name}`; there are `few`"):
+            as_asked(FUSED, presets, FusionOptions(preset=name))
 
 
 def test_the_requests_limits_leave_some_members() -> None:

@@ -22,8 +22,10 @@ DEAR = card("dear", Price(input=10, output=20, source="test"), max_output=100)
 UNKNOWN = card("unknown", None)
 CACHING = card("caching", Price(input=10, output=0, cache_write=12.5, source="test"))
 ABLE = frozenset({"auto", "cheap", "dear", "unknown"})
+PRESETS = frozenset({"fusion", "twice", "general-budget", "thrice"})
+THRICE = Fused(members=("unknown",) * 3)
 FUSED = {
-    "fusion": Fused(members=("dear", "cheap", "auto"), able=ABLE),
+    "fusion": Fused(members=("dear", "cheap", "auto"), able=ABLE, presets=PRESETS),
     "twice": Fused(members=("cheap", "cheap"), judge="dear", able=ABLE),
     "both": Fused(members=("twice", "unknown"), able=ABLE | {"twice"}),
 }
@@ -37,7 +39,7 @@ MENU = Menu(
     },
     {"auto": [CHEAP, DEAR, UNKNOWN]},
     fused=FUSED,
-    presets=FUSED | {"general-budget": Fused(members=("unknown", "cheap"))},
+    presets=FUSED | {"general-budget": Fused(members=("unknown", "cheap")), "thrice": THRICE},
 )
 
 
@@ -188,7 +190,7 @@ def test_a_judge_that_the_key_may_not_use_gives_way_to_the_best_member_that_it_m
         (FusionOptions(analysis_models=("cheap", "dear")), "fusion.analysis_models"),
         (FusionOptions(analysis_models=("auto",)), "fusion.analysis_models"),
         (FusionOptions(model="dear"), "fusion.model"),
-        (FusionOptions(preset="both"), "fusion.preset"),
+        (FusionOptions(preset="thrice"), "fusion.preset"),
     ],
 )
 @pytest.mark.parametrize("names", [("cheap",), ("fusion",), ("cheap", "auto")])

@@ -100,10 +100,10 @@ def get(server: Running, path: str, key: str) -> tuple[int, Any]:
 @pytest.mark.parametrize(
     ("key", "seen"),
     [
-        ("all", ["small", "large", "vectors", "auto"]),
-        ("one", ["small", "auto"]),
+        ("all", ["small", "large", "vectors", "auto", "fusion"]),
+        ("one", ["small", "auto", "fusion"]),
         ("router", ["auto"]),
-        ("mixed", ["large", "auto"]),
+        ("mixed", ["large", "auto", "fusion"]),
         ("vectors", ["vectors"]),
         ("gone", []),
     ],

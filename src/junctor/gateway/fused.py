@@ -23,6 +23,8 @@ class Fused(msgspec.Struct, frozen=True, kw_only=True):
     "Names in the pool, the best first; one that comes n times is asked n times."
     able: frozenset[str] = frozenset()
     "Who may take part where a request names its own members: models, routers, fusions of a lesser depth."
+    presets: frozenset[str] = frozenset()
+    "Those that a request may name instead."
     judge: str | None = None
     "None: the best of the members that are asked."
     mode: FusionMode = "auto"
@@ -52,12 +54,12 @@ def as_asked(fused: Fused, presets: Mapping[str, Fused], options: FusionOptions 
     if options is None:
         return fused
     if options.preset is not None:
-        if options.preset not in presets:
-            known = ", ".join(f"`{name}`" for name in presets)
+        if options.preset not in fused.presets:
+            known = ", ".join(f"`{name}`" for name in presets if name in fused.presets)
             raise BadRequest(
                 f"there is no preset `{options.preset[:200]}`; there are {known}", param="fusion.preset"
             )
-        fused = replace(presets[options.preset], able=fused.able)
+        fused = replace(presets[options.preset], able=fused.able, presets=fused.presets)
     return replace(
         fused,
         members=options.analysis_models or fused.members,

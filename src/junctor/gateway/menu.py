@@ -113,7 +113,7 @@ class Menu:
     def _permit_fusion(self, caller: Caller, name: str, request: ChatRequest) -> ChatRequest:
         options = request.fusion or FusionOptions()
         if options.preset is not None:
-            self._check_preset(caller, options.preset)
+            self._check_preset(caller, self._fused[name], options.preset)
         asked = as_asked(self._fused[name], self._presets, options)
         for field, names in (("analysis_models", options.analysis_models), ("model", (options.model,))):
             for each in names:
@@ -142,12 +142,13 @@ class Menu:
         asks = fused.members if fused.judge is None else (*fused.members, fused.judge)
         return all(self._may_take_part(caller, each) for each in asks)
 
-    def _check_preset(self, caller: Caller, preset: str) -> None:
+    def _check_preset(self, caller: Caller, fused: Fused, preset: str) -> None:
         """Raises `BadRequest` and `ModelForbidden`."""
-        own = [each for each in self._presets if self._may_use_preset(caller, each)]
+        there = [each for each in self._presets if each in fused.presets]
+        own = [each for each in there if self._may_use_preset(caller, each)]
         if preset in own:
             return
-        if preset in self._presets:
+        if preset in there:
             raise ModelForbidden(
                 f"this API key may not use the preset `{preset}`; it may use: {_listed(caller.models)}",
                 param="fusion.preset",
