@@ -11,6 +11,7 @@ from junctor.chat import ModelCard
 from junctor.routing.abilities import Abilities, match_abilities
 from junctor.routing.calibration.store import Calibrated, CalibrationStore
 from junctor.routing.calibration.study import Comparison, Learnt, Study
+from junctor.routing.calibration.votes import Votes, fit_to
 
 Verdict = Literal["first", "better", "broken", "kept", "untested", "own", "nothing"]
 """Why a new one is in force (`first`: none that fits the pool was; `better` than the old one; the old one is
@@ -27,6 +28,8 @@ class Adopted(msgspec.Struct, frozen=True, kw_only=True):
     ladder_id: str | None
     abilities: Verdict
     abilities_id: str
+    votes: Verdict = "nothing"
+    votes_id: str | None = None
 
 
 def with_in_force(study: Study, current: Calibrated, cards: Sequence[ModelCard]) -> Study:
@@ -35,6 +38,7 @@ def with_in_force(study: Study, current: Calibrated, cards: Sequence[ModelCard])
         study,
         ladder=None if current.misfits(cards) else current.ladder,
         abilities=current.abilities_for(cards),
+        votes=fit_to(current.votes, cards),
     )
 
 
@@ -46,7 +50,7 @@ async def adopt(
     `current` is in force, and `pool` are all models, those that were not asked included: a ladder that fits
     them is not replaced by one of some of them, and abilities of the others stay as they were measured.
     """
-    outcomes = msgspec.structs.replace(study, ladder=None, abilities=None)
+    outcomes = msgspec.structs.replace(study, ladder=None, abilities=None, votes=None)
     await store.save_outcomes(msgspec.json.encode(outcomes))
     identities = {it.model: it.identity for it in study.models}
     ladder, ladder_id = "nothing", None
@@ -57,6 +61,7 @@ async def adopt(
     abilities = judge(has_old=study.abilities is not None, comparison=learnt.abilities_comparison)
     if current.abilities is not None and not study.can_judge(current.abilities):
         abilities = "own" if match_abilities(current.abilities, pool) else abilities
+    votes, votes_id = await _adopt_votes(store, study, learnt, current, pool)
     return Adopted(
         ladder=ladder,
         ladder_id=ladder_id,
@@ -64,7 +69,31 @@ async def adopt(
         abilities_id=await store.save_abilities(
             _with_others(learnt.abilities, current.abilities), use=abilities in IN_FORCE
         ),
+        votes=votes,
+        votes_id=votes_id,
     )
+
+
+async def _adopt_votes(
+    store: CalibrationStore, study: Study, learnt: Learnt, current: Calibrated, pool: Sequence[ModelCard]
+) -> tuple[Verdict, str | None]:
+    """Votes in force are replaced where they are worse, or not there for every pool that was learnt."""
+    if learnt.votes is None:
+        return "nothing", None
+    known = {frozenset(each.members) for each in study.votes.pools} if study.votes else set[frozenset[str]]()
+    has_old = known.issuperset(frozenset(each.members) for each in learnt.votes.pools)
+    verdict = judge(has_old=has_old, comparison=learnt.votes_comparison)
+    votes = _with_other_pools(learnt.votes, fit_to(current.votes, pool))
+    return verdict, await store.save_votes(votes, use=verdict in IN_FORCE)
+
+
+def _with_other_pools(new: Votes, old: Votes | None) -> Votes:
+    """The new votes, and the old ones of other pools."""
+    if old is None:
+        return new
+    known = {frozenset(each.members) for each in new.pools}
+    others = [each for each in old.pools if frozenset(each.members) not in known]
+    return Votes(pools=(*new.pools, *others), identities={**old.identities, **new.identities})
 
 
 def _with_others(new: Abilities, old: Abilities | None) -> Abilities:

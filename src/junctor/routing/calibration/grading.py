@@ -78,8 +78,9 @@ def make_study(
     floor: float,
     confidence: float,
     strongest: str | None,
+    fusions: Sequence[tuple[str, ...]] = (),
 ) -> Study:
-    """What the learner needs, but for what is in force."""
+    """What the learner needs, but for what is in force. `fusions`: as in `Study`."""
     features = [extract_features(question.prompt) for question in graded.questions]
     artefact = predictor.artefact
     return Study(
@@ -95,6 +96,8 @@ def make_study(
         strongest=strongest,
         floor=floor,
         confidence=confidence,
+        judged_by_strongest=graded.judged_by_strongest,
+        fusions=tuple(fusions),
     )
 
 

@@ -14,7 +14,10 @@ from typing import Literal, get_args
 import msgspec
 
 from junctor.chat import ModelCard
+from junctor.pool.vote import Vote
 from junctor.routing.abilities import Abilities, identity_of, parse_abilities
+from junctor.routing.calibration.judges import Judges, match_judges, parse_judges
+from junctor.routing.calibration.votes import Votes, by_members, fit_to, parse_votes
 from junctor.routing.errors import CannotCalibrate
 from junctor.routing.ladder import Ladder, models_of, parse_ladder
 from junctor.store.database import Database
@@ -22,7 +25,7 @@ from junctor.store.ids import new_id
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["ladder", "abilities", "outcomes"]
+Kind = Literal["ladder", "abilities", "votes", "judges", "outcomes"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _INSERT = """
@@ -65,6 +68,8 @@ class Calibrated(msgspec.Struct, frozen=True, kw_only=True):
     identities: Mapping[str, str] = {}
     "Of the ladder's models."
     abilities: Abilities | None = None
+    votes: Votes | None = None
+    judges: Judges | None = None
 
     def misfits(self, cards: Sequence[ModelCard]) -> list[str]:
         """The ladder's models that are not in the pool, or are not what they were."""
@@ -88,6 +93,14 @@ class Calibrated(msgspec.Struct, frozen=True, kw_only=True):
         told = {each.model: each.identity for each in self.abilities.models}
         return self.abilities if all(told.get(card.name) == identity_of(card) for card in cards) else None
 
+    def votes_for(self, cards: Sequence[ModelCard]) -> Mapping[tuple[str, ...], Vote]:
+        """By members: of pools whose members all stand among these models, and are what they were."""
+        return by_members(fit_to(self.votes, cards))
+
+    def judges_for(self, cards: Sequence[ModelCard]) -> Mapping[str, float]:
+        """How often each of these models, where that was measured, prefers the right one of two, 0..1."""
+        return {name: it.accuracy for name, it in match_judges(self.judges, cards).items()}
+
 
 NOT_CALIBRATED = Calibrated()
 
@@ -109,6 +122,14 @@ class CalibrationStore:
         """Keep abilities, and use them from now on or not. Gives their id."""
         return await self._save("abilities", msgspec.json.encode(abilities), use=use)
 
+    async def save_votes(self, votes: Votes, *, use: bool) -> str:
+        """Keep votes, and use them from now on or not. Gives their id."""
+        return await self._save("votes", msgspec.json.encode(votes), use=use)
+
+    async def save_judges(self, judges: Judges) -> str:
+        """Keep what was measured of judges, and use it from now on. Gives its id."""
+        return await self._save("judges", msgspec.json.encode(judges), use=True)
+
     async def save_outcomes(self, document: bytes) -> str:
         """Keep what was learnt from."""
         return await self._save("outcomes", document, use=True)
@@ -116,16 +137,22 @@ class CalibrationStore:
     async def current(self) -> Calibrated:
         """What is in force. What cannot be read is not, and the log says so."""
         ladder, identities = None, dict[str, str]()
-        abilities = None
+        abilities, votes, judges = None, None, None
         try:
             if document := await self._current("ladder"):
                 stored = msgspec.json.decode(document, type=StoredLadder)
                 ladder, identities = parse_ladder(bytes(stored.ladder)), stored.identities
             if document := await self._current("abilities"):
                 abilities = parse_abilities(document)
+            if document := await self._current("votes"):
+                votes = parse_votes(document)
+            if document := await self._current("judges"):
+                judges = parse_judges(document)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             log.warning("a stored calibration cannot be read (%s); run `junctor calibrate` again", error)
-        return Calibrated(ladder=ladder, identities=identities, abilities=abilities)
+        return Calibrated(
+            ladder=ladder, identities=identities, abilities=abilities, votes=votes, judges=judges
+        )
 
     async def current_ladder(self) -> Ladder | None:
         """The ladder in force, whatever the pool."""
@@ -136,7 +163,7 @@ class CalibrationStore:
         return (await self.current()).abilities
 
     async def list(self) -> list[Calibration]:
-        """All ladders and abilities, oldest first."""
+        """All but outcomes, oldest first."""
         return [_calibration_of(row) for row in await self._database.read(_LIST)]
 
     async def use(self, id: str) -> Calibration:  # noqa: A002

@@ -9,6 +9,7 @@ import msgspec
 
 from junctor.routing.abilities import Abilities
 from junctor.routing.calibration.prompt_file import OWN
+from junctor.routing.calibration.votes import Votes
 from junctor.routing.ladder import Ladder
 
 
@@ -50,9 +51,15 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     "As the user named it; None: the highest score, of equals the cheapest."
     floor: float
     confidence: float
+    judged_by_strongest: int = 0
+    "Of how many prompts what the strongest said counts as right."
+    fusions: tuple[tuple[str, ...], ...] = ()
+    "The members of each pool that votes are to be learnt for, besides all models together."
     ladder: Ladder | None = None
     "In force, and still fitting the pool."
     abilities: Abilities | None = None
+    "In force, and still fitting the pool."
+    votes: Votes | None = None
     "In force, and still fitting the pool."
 
     @property
@@ -100,3 +107,8 @@ class Learnt(msgspec.Struct, frozen=True, kw_only=True):
     "None: there was none in force, or too few prompts to hold any back."
     abilities_comparison: Comparison | None = None
     "None, too, where the ones in force were measured on the user's own prompts, and the new ones were not."
+    votes: Votes | None = None
+    no_votes: str = ""
+    "Why there are none; empty when there are some."
+    votes_comparison: Comparison | None = None
+    "None: there was none in force of the same members."
