@@ -8,8 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from junctor.chat import ModelCard
+from junctor.pool.fence import MOST_CHARS
 from junctor.pool.scripted import ScriptedModel, parse_script
-from junctor.routing.measuring.judge import MOST_CHARS, PROMPT, Judge, parse_verdict, render_case
+from junctor.routing.measuring.judge import PROMPT, Judge, parse_verdict, render_case
 
 TEXT = PROMPT.read_text(encoding="utf-8")
 FIRST, SECOND, TIE = '{"better": "first"}', '{"better": "second"}', '{"better": "tie"}'

@@ -2,13 +2,12 @@
 
 A judge that likes the first place contradicts itself in the other order, and that counts as a tie (Zheng et
 al., "Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena", 2023, on position bias and on swapping). The
-answers are fenced with a mark that their writers cannot know, and of the judge's words nothing is kept but
-one of three.
+answers stand in fences that their writers cannot close (pool/fence.py), and of the judge's words nothing is
+kept but one of three.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from importlib import resources
 from typing import Literal
@@ -16,14 +15,13 @@ from typing import Literal
 import msgspec
 
 from junctor.chat import ChatRequest, JunctorError, Model, collect
+from junctor.pool.fence import fence, make_mark
 
 Preference = Literal["ours", "theirs", "tie"]
 
 PROMPT = resources.files("junctor.routing.measuring") / "prompts" / "judge.md"
 PATIENCE_S = 60.0
 "For each of the two questions."
-MOST_CHARS = 16_000
-"Of each part; a longer one is cut in its middle."
 MOST_TOKENS = 2000
 "A judge that reasons needs more than its verdict has."
 _TEMPERATURE = {"temperature": msgspec.Raw(b"0")}
@@ -36,9 +34,7 @@ class _Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Judge:
     """A model that compares answers."""
 
-    def __init__(
-        self, model: Model, prompt: str, make_mark: Callable[[], str] = lambda: secrets.token_hex(8)
-    ) -> None:
+    def __init__(self, model: Model, prompt: str, make_mark: Callable[[], str] = make_mark) -> None:
         """`prompt`: with `{mark}` where the mark is to stand."""
         self.model = model
         self._prompt = prompt
@@ -84,7 +80,7 @@ class Judge:
 def render_case(mark: str, question: str, first: str, second: str) -> str:
     """What the judge is shown."""
     parts = (("REQUEST", question), ("FIRST ANSWER", first), ("SECOND ANSWER", second))
-    fenced = [f"<<<{name} {mark}>>>\n{_cut(text)}\n<<<END OF {name} {mark}>>>" for name, text in parts]
+    fenced = [fence(name, text, mark) for name, text in parts]
     return "\n\n".join(fenced) + "\n\nWhich answer is better? Reply with the JSON object alone."
 
 
@@ -95,10 +91,3 @@ def parse_verdict(text: str) -> Literal["first", "second", "tie"] | None:
         return msgspec.json.decode(text, type=_Verdict).better
     except (msgspec.DecodeError, UnicodeError):
         return None
-
-
-def _cut(text: str) -> str:
-    if len(text) <= MOST_CHARS:
-        return text
-    half = MOST_CHARS // 2
-    return f"{text[:half]}\n[... {len(text) - 2 * half} characters left out ...]\n{text[-half:]}"
