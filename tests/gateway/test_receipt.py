@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from junctor.chat import Candidate, Decision, Escalation
+from junctor.chat import Candidate, Decision, Escalation, Verdict
 from junctor.gateway.receipt import (
     parse_receipt_comment,
     render_estimate,
@@ -101,11 +101,18 @@ def test_the_estimate_of_a_cascade_is_of_all_its_calls() -> None:
 
 
 def test_the_estimate_of_a_fusion_is_of_all_its_calls_and_saves_nothing() -> None:
-    """Also before anybody answers: its progress may go out first."""
-    told = {"x-junctor-decision": "dec_7", "x-junctor-cost": "0.00243", "x-junctor-saved": "0"}
-    told["x-junctor-cost-basis"] = "estimated"
-    assert dict(render_estimate(None, decision_of(JUDGED))) == told
-    assert dict(render_estimate("large", decision_of(JUDGED))) == {**told, "x-junctor-model": "large"}
+    assert dict(render_estimate("large", decision_of(JUDGED))) == {
+        "x-junctor-model": "large",
+        "x-junctor-decision": "dec_7",
+        "x-junctor-cost": "0.00243",
+        "x-junctor-saved": "0",
+        "x-junctor-cost-basis": "estimated",
+    }
+
+
+def test_a_fusion_whose_progress_goes_out_first_promises_no_cost() -> None:
+    begun = decision_of(Verdict(fusion="fusion", mode="auto"))
+    assert dict(render_estimate(None, begun)) == {"x-junctor-decision": "dec_7"}
 
 
 def test_the_comment_is_found_at_the_end_of_a_stream_and_no_client_sees_it() -> None:

@@ -158,8 +158,8 @@ class ChatEndpoint:
             caller=visit.caller.key_id,
             model=scope.get(MODEL_IN_URL, ""),
         )
-        if call.request.fusion is not None and not desk.menu.is_fusion(call.request.model):
-            call = _asking(call, as_fusion(call.request, self._judge_of(call.request)))
+        if call.request.fusion is not None:
+            call = _asking(call, self._fused(call.request))
         visit.entry = self._open(visit, call.request)
         async with Presence(receive, line) as visit.presence:
             desk.vigil.watch(visit)
@@ -170,11 +170,13 @@ class ChatEndpoint:
                     return
             await self._answer(visit, call)
 
-    def _judge_of(self, request: ChatRequest) -> str | None:
-        """The judge of a request for a fusion that names a model: that model."""
-        name = resolve(self._desk.pool, request.model) or request.model
-        model = self._desk.pool.get(name)
-        return None if model is not None and model.card.provider == OURS else name
+    def _fused(self, request: ChatRequest) -> ChatRequest:
+        """What says something of a fusion goes to one, whatever model of the pool it names."""
+        name = resolve(self._desk.pool, request.model)
+        if name is None or self._desk.menu.is_fusion(name):
+            return request
+        is_model = self._desk.pool[name].card.provider != OURS
+        return as_fusion(request, name if is_model else None)
 
     async def _claim(
         self, visit: Visit, scope: Scope, headers: Mapping[str, str], body: bytes

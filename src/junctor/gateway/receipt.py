@@ -57,6 +57,8 @@ def render_exact(receipt: Receipt) -> list[tuple[str, str]]:
 def render_estimate(model: str | None, decision: Decision | None) -> Iterator[tuple[str, str]]:
     """Reply headers for an answer that only begins: the router's estimate, where a router has decided."""
     yield from render_who(model, decision.id if decision else None)
+    if decision is not None and decision.fusion is not None and not decision.fusion.path:
+        return  # its progress goes out first: nothing is known yet
     together = decision and (decision.escalation or decision.fusion)
     if decision is not None and together:
         yield from _amounts(together.usd, decision.saved_usd)
