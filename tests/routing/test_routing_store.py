@@ -69,6 +69,28 @@ async def test_of_several_decisions_of_a_request_the_last_is_shown(tmp_path: Pat
 
 
 @pytest.mark.anyio
+async def test_of_a_fusion_and_its_members_decisions_the_fusions_is_shown(tmp_path: Path) -> None:
+    """Whatever was saved last: the ledger says whose answer it was."""
+    async with Database(tmp_path / "junctor.db") as database:
+        fused = msgspec.structs.replace(decision_of("dec_a"), path="fusion")
+        await keep(database, "2026-11-20T09:00:00Z", "m", fused)
+        DecisionStore(database).save(decision_of("dec_z"))
+        await database.write("SELECT 1")
+        assert await DecisionStore(database).find("req_1") == fused
+
+
+@pytest.mark.anyio
+async def test_what_a_fusion_answered_is_none_of_the_answers_of_auto(tmp_path: Path) -> None:
+    """A key that may have the strongest model for a share of them is not held to it for others."""
+    async with Database(tmp_path / "junctor.db") as database:
+        await keep(database, "2026-11-20T09:00:00Z", "small", decision_of("dec_1", "req_1"))
+        fused = msgspec.structs.replace(decision_of("dec_2", "req_2"), path="fusion")
+        await keep(database, "2026-11-20T09:00:01Z", "large", fused)
+        past = await DecisionStore(database).load_past("k", 0.0, 100)
+        assert [it.models for it in past] == [("small",)]
+
+
+@pytest.mark.anyio
 async def test_a_row_written_after_a_decision_never_stands_without_it(tmp_path: Path) -> None:
     """Saving is not awaited: the queue's order is what makes that safe."""
     async with Database(tmp_path / "junctor.db") as database:

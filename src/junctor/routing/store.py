@@ -17,14 +17,15 @@ INSERT INTO decisions (id, request_id, created_at, chosen, mode, document)
 VALUES (:id, :request_id, :created_at, :chosen, :mode, :document)
 """
 _FIND = """
-SELECT document FROM decisions WHERE id = :id OR request_id = :id ORDER BY created_at DESC, id DESC LIMIT 1
+SELECT document FROM decisions WHERE id = :id OR request_id = :id
+ORDER BY id = (SELECT decision_id FROM ledger WHERE request_id = :id) DESC, created_at DESC, id DESC LIMIT 1
 """
 
 _NEWEST = """
 SELECT ledger.created_at, ledger.model, decisions.document FROM ledger
 JOIN decisions ON decisions.id = ledger.decision_id
 WHERE ledger.key_id = :key_id AND ledger.created_at >= :since AND ledger.attempts > 0
-    AND ledger.model IS NOT NULL
+    AND ledger.model IS NOT NULL AND json_extract(decisions.document, '$.path') <> 'fusion'
 ORDER BY ledger.created_at DESC LIMIT :newest
 """
 
@@ -83,7 +84,10 @@ class DecisionStore:
         ]
 
     async def find(self, id: str) -> Decision | None:  # noqa: A002 - of a decision or of a request
-        """The decision of that id, or the last one of the request of that id; None when there is none."""
+        """The decision of that id, or that of the request of that id; None when there is none.
+
+        Of several, the one that the ledger names (`auto` may be asked by a fusion), else the last one.
+        """
         rows = await self._database.read(_FIND, {"id": id})
         return msgspec.json.decode(rows[0]["document"], type=Decision) if rows else None
 

@@ -118,6 +118,40 @@ async def test_what_routing_had_no_hand_in_is_left_out_and_said(books: Books) ->
     assert report.measuring_usd == 0.5
 
 
+def fuse(books: Books) -> str:
+    """A request to a fusion, as the ledger has it: with a decision, compared with nobody."""
+    request_id = books.routed(asked_model="fusion", strongest_model=None, strongest_usd=0.0, usd=0.02)
+    decision = msgspec.structs.replace(
+        decide("small", "large"), id=f"dec_{request_id}", request_id=request_id, path="fusion"
+    )
+    books.decisions.save(decision)
+    return request_id
+
+
+async def test_fused_requests_are_no_traffic_of_auto(books: Books) -> None:
+    """They were named, as others name a model: neither routed, nor unpriced, nor predicted."""
+    books.routed()
+    fuse(books)
+    report = await books.report()
+    assert (report.money.requests, report.money.spent_usd) == (1, 0.001)
+    assert (report.named_requests, report.named_usd) == (1, 0.02)
+    assert (report.unpriced_requests, report.unpriced_usd) == (0, 0.0)
+    assert report.predicted_quality is None
+    assert [it.requests for it in report.by_key] == [1]
+
+
+async def test_what_callers_say_of_fused_answers_is_not_said_of_auto(books: Books) -> None:
+    """Neither in the report nor to the watch of the promise."""
+    request_id = fuse(books)
+    feedback = Feedback(
+        id="fbk_1", created_at=NOW, request_id=request_id, key_id="k", model="small", score=0.0
+    )
+    await books.measured.save_feedback(feedback)
+    said = (await books.report()).quality.feedback
+    assert (said.others, said.strongest) == (0, 0)
+    assert await books.measured.scores("large", "2026") == []
+
+
 async def test_days_are_utc_and_begin_at_midnight(books: Books) -> None:
     """At half past midnight, `days = 1` is half an hour."""
     books.routed(at=NOW - timedelta(minutes=20))

@@ -29,7 +29,8 @@ from junctor.routing.measuring.savings import (
 from junctor.routing.measuring.store import SHADOW_ROUTE, MeasureStore
 from junctor.store.database import Database
 
-# A routed request that a model was asked for, and that can be compared: prices were known.
+# A routed request that a model was asked for, and that can be compared: prices were known. Fused requests are
+# compared with nobody, so that they are none of these.
 _ROUTED = """
     ledger.created_at >= :since AND ledger.decision_id IS NOT NULL AND ledger.strongest_model IS NOT NULL
     AND ledger.attempts > 0 AND (:key IS NULL OR ledger.caller = :key)
@@ -48,16 +49,17 @@ FROM ledger LEFT JOIN decisions ON decisions.id = ledger.decision_id
 WHERE {_ROUTED} AND ledger.model IS NOT NULL AND substr(ledger.request_id, -6) < :edge
 ORDER BY ledger.request_id LIMIT :most
 """  # noqa: S608
-# What is left out of the comparison.
-_OTHERS = """
-SELECT sum(CASE WHEN decision_id IS NULL THEN 1 ELSE 0 END) AS named,
-       sum(CASE WHEN decision_id IS NULL THEN usd_nano ELSE 0 END) AS named_nano,
-       sum(CASE WHEN decision_id IS NOT NULL THEN 1 ELSE 0 END) AS unpriced,
-       sum(CASE WHEN decision_id IS NOT NULL THEN usd_nano ELSE 0 END) AS unpriced_nano
-FROM ledger
-WHERE created_at >= :since AND attempts > 0 AND route <> :shadow AND (:key IS NULL OR caller = :key)
+# What is left out of the comparison. Who asks a fusion has named it, as others name a model.
+_IS_NAMED = "(decision_id IS NULL OR coalesce(json_extract(decisions.document, '$.path'), '') = 'fusion')"
+_OTHERS = f"""
+SELECT sum(CASE WHEN {_IS_NAMED} THEN 1 ELSE 0 END) AS named,
+       sum(CASE WHEN {_IS_NAMED} THEN usd_nano ELSE 0 END) AS named_nano,
+       sum(CASE WHEN {_IS_NAMED} THEN 0 ELSE 1 END) AS unpriced,
+       sum(CASE WHEN {_IS_NAMED} THEN 0 ELSE usd_nano END) AS unpriced_nano
+FROM ledger LEFT JOIN decisions ON decisions.id = ledger.decision_id
+WHERE ledger.created_at >= :since AND attempts > 0 AND route <> :shadow AND (:key IS NULL OR caller = :key)
       AND (decision_id IS NULL OR strongest_model IS NULL)
-"""
+"""  # noqa: S608
 _SHADOWS = """
 SELECT shadows.verdict, shadows.difference, shadows.usd_nano
 FROM shadows LEFT JOIN ledger ON ledger.request_id = shadows.request_id
@@ -70,7 +72,9 @@ SELECT coalesce(sum(usd_nano), 0) AS usd_nano FROM ledger WHERE route = :shadow 
 _SCORES = """
 SELECT feedback.model = ledger.strongest_model AS is_strongest, feedback.score
 FROM feedback JOIN ledger ON ledger.request_id = feedback.request_id
+LEFT JOIN decisions ON decisions.id = ledger.decision_id
 WHERE feedback.created_at >= :since AND ledger.decision_id IS NOT NULL
+      AND coalesce(json_extract(decisions.document, '$.path'), '') <> 'fusion'
       AND (:key IS NULL OR ledger.caller = :key)
 ORDER BY feedback.created_at, feedback.id
 """
@@ -118,7 +122,7 @@ class Savings(msgspec.Struct, frozen=True, kw_only=True):
     measuring_usd: float
     "What measuring cost; not part of what was spent on answers."
     named_requests: int
-    "Requests that named a model: routing saved nothing there."
+    "Requests that named a model, or a fusion: routing saved nothing there."
     named_usd: float
     unpriced_requests: int
     "Routed requests that cannot be compared: a price was unknown."

@@ -38,7 +38,9 @@ ORDER BY created_at, request_id
 _SCORES = """
 SELECT feedback.model = :strongest AS is_strongest, score
 FROM feedback JOIN ledger ON ledger.request_id = feedback.request_id
+LEFT JOIN decisions ON decisions.id = ledger.decision_id
 WHERE feedback.created_at >= :since AND ledger.decision_id IS NOT NULL
+      AND coalesce(json_extract(decisions.document, '$.path'), '') <> 'fusion'
 ORDER BY feedback.created_at, feedback.id
 """
 _SPENT = """
