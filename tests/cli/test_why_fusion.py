@@ -6,6 +6,7 @@ import asyncio
 from io import StringIO
 from pathlib import Path
 
+import httpx
 import pytest
 from msgspec.structs import replace
 from rich.console import Console
@@ -16,6 +17,8 @@ from junctor.cli import why_fusion
 from junctor.cli.why_fusion import names_of
 from junctor.routing.store import DecisionStore
 from junctor.store.database import Database
+from running import running
+from served_fusion import CONFIG, DIFFER
 from verdicts import JUDGED, MERGED, decision_of
 
 
@@ -141,3 +144,21 @@ def test_places_that_do_not_exist_break_nothing(home: Path, junctor: Junctor) ->
     """A record may be older or newer than this program."""
     verdict = replace(JUDGED, chosen=17, clusters=(Cluster(answer="1", members=(99,), p=0.5),))
     assert "?'s answer was given" in explained(verdict, home, junctor)
+
+
+def test_a_served_fusion_is_told_with_what_it_came_to(home: Path, junctor: Junctor) -> None:
+    """From the request to the explanation, by the id in the reply's headers."""
+    with running(CONFIG, home / "data") as server:
+        body = {"model": "fusion", "messages": [{"role": "user", "content": DIFFER}]}
+        reply = httpx.post(f"{server.api}/chat/completions", json=body, timeout=30)
+    by_decision = junctor("why", reply.headers["x-junctor-decision"])
+    by_request = junctor("why", reply.headers["x-request-id"])
+    assert by_decision.exit_code == 0
+    assert by_decision.stdout == by_request.stdout
+    said = " ".join(by_decision.stdout.split())
+    assert "large's answer was given" in said
+    assert "mode auto, by vote+judge; votes: prior" in said
+    assert "3 asked, 3 waited for; all calls together: 5830.0 µUSD" in said
+    assert "asked for fusion, answered by large (ok)" in said
+    assert "It cost 0.00583 USD" in said
+    assert "the strongest" not in said
