@@ -11,6 +11,7 @@ from junctor.fusion.plan import Plan, for_request
 from junctor.fusion.record import begin
 from junctor.fusion.sitting import Sitting
 from junctor.fusion.weights import Weights
+from junctor.pool.metered import count_prompt_tokens
 from junctor.pool.prompt import parse_prompt
 from junctor.pool.resilient import Resilience, Resilient
 
@@ -74,6 +75,7 @@ class Fusion:
             self._weights,
             prompt,
             decision=decision,
+            prompt_tokens=count_prompt_tokens(request),
             total_s=total_s,
             save=self._save_decision,
             keeps_answers=self._keeps_answers,

@@ -66,7 +66,8 @@ class Record:
         prompt_tokens: int,
         verbatim: bool,
     ) -> None:
-        """`cards`: of members and judge. `verbatim`: keep answers as they are, not only who agreed."""
+        """`cards`: of members and judge. `prompt_tokens`: as the ledger counts them. `verbatim`: keep answers
+        as they are, not only who agreed."""
         self.plan = plan
         self.best = _best_of(seats, weights)
         "The place of the best member that is asked."
@@ -111,7 +112,7 @@ class Record:
 
     def hear(self, at: int, answer: Answer, compared: str | None, took_s: float) -> Draft:
         """A member's whole answer. `compared`: its value; None: not comparable."""
-        member, took_ms = self._members[at], took_s * 1e3
+        member, took_ms = self._members[at], round(took_s * 1e3, 3)
         usage = answer.usage or self._guess(answer.text)
         bill = self._pay_answer(member.model, answer, usage)
         shown = self._shown(compared)
@@ -130,7 +131,7 @@ class Record:
 
     def fail(self, at: int, reply: Reply) -> Draft:
         """A member that failed, or was too late. One that had answered before keeps that answer."""
-        member, took_ms = self._members[at], reply.took_s * 1e3
+        member, took_ms = self._members[at], round(reply.took_s * 1e3, 3)
         why = _shorten(reply.error.message) if reply.error else None
         if member.status != "answered":
             status = "cut" if reply.is_late else "failed"
@@ -141,7 +142,7 @@ class Record:
 
     def spare(self, at: int, took_s: float) -> None:
         """A member that was called off: it has most likely read the prompt."""
-        self._members[at] = replace(self._members[at], status="spared", took_ms=took_s * 1e3)
+        self._members[at] = replace(self._members[at], status="spared", took_ms=round(took_s * 1e3, 3))
         self._count_prompt(at)
 
     def pay(self, name: str, usage: Usage) -> Bill:

@@ -49,6 +49,7 @@ class Sitting:
         prompt: Prompt,
         *,
         decision: Decision,
+        prompt_tokens: int,
         total_s: float,
         save: Callable[[Decision], None],
         keeps_answers: bool,
@@ -63,7 +64,7 @@ class Sitting:
         self._save = save
         self._clock = clock
         self._record = Record(
-            plan, seats, cards, weights, prompt_tokens=prompt.tokens, verbatim=keeps_answers
+            plan, seats, cards, weights, prompt_tokens=prompt_tokens, verbatim=keeps_answers
         )
         vote, self._votes = weights.vote_for([seat.name for seat in seats])
         self._bench = Bench(plan, seats, models, self._record, weights, prompt.tokens)
