@@ -72,7 +72,7 @@ def test_a_failure_costs_nothing_and_being_late_costs_the_prompt() -> None:
     record.fail(1, Reply(at=1, model="b", error=error, took_s=1.0, is_late=True))
     one, two, _ = record.verdict.members
     assert (one.status, one.usd, two.status, two.usd) == ("failed", 0, "cut", 0.01)
-    assert len(failed.failed or "") == 80
+    assert len(failed.failed or "") == 240
 
 
 def test_a_failure_in_a_second_round_leaves_the_answer_of_the_first() -> None:

@@ -28,7 +28,9 @@ from junctor.pool.fan_out import Reply
 from junctor.pool.metered import cost_of
 
 SHOWN_CHARS = 80
-"Of an answer, or of a reason, as much is kept."
+"Of an answer, as much is kept."
+REASON_CHARS = 240
+"Of a reason."
 _BYTES_PER_TOKEN = 4
 
 
@@ -231,7 +233,7 @@ class Record:
         return Usage(self._tokens, -(-len(text) // _BYTES_PER_TOKEN), estimated=True)
 
     def _shown(self, answer: str | None) -> str | None:
-        return _shorten(answer) if answer is not None and self._verbatim else None
+        return _shorten(answer, SHOWN_CHARS) if answer is not None and self._verbatim else None
 
 
 def begin(
@@ -291,6 +293,6 @@ def _seated(seat: Seat) -> MemberReply:
     return MemberReply(model=seat.name, status="spared")
 
 
-def _shorten(text: str) -> str:
+def _shorten(text: str, most_chars: int = REASON_CHARS) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "\u2026"
+    return text if len(text) <= most_chars else text[: most_chars - 1] + "\u2026"
