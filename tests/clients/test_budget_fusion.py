@@ -1,0 +1,130 @@
+"""A budget of one dollar against 500 fused requests at the same time.
+
+All calls of each count: every member, as often as it is asked, and the judge, who has to be asked again and
+again here. Nothing is spent beyond the dollar, nothing is left of it that would have paid for one more, and
+nothing stays reserved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from budget_client import CENT, DOLLAR, MANY, Client
+from running import Running, running
+
+pytestmark = pytest.mark.anyio
+
+PROMPT = "What is 17 * 23? Answer with the number only."
+
+
+def model(name: str, says: str, ability: float = 0.5) -> str:
+    """A cent for each of its answers, whatever it is asked."""
+    return f"""
+[[models]]
+name = "{name}"
+provider = "scripted"
+price = {{ input = 10, output = 0 }}
+ability = {ability}
+script = [
+  {{ delay_s = 0.002 }},
+  {{ text = "{says}", usage = {{ input_tokens = 1000, output_tokens = 1 }} }},
+]
+"""
+
+
+CONFIG = (
+    model("one", "The answer is 391.")
+    + model("two", "The answer is 392.")
+    + model("three", "The answer is 393.")
+    + model("judge", "I had rather not say.", 0.4)
+    + """
+[[fusions]]
+name = "fusion"
+members = ["one", "two", "three"]
+judge = "judge"
+[[fusions]]
+name = "thrice"
+members = ["one", "one", "two"]
+judge = "judge"
+"""
+)
+"All members differ, and the judge never keeps to the form: as dear as a fusion can be."
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Running]:
+    with running(CONFIG, tmp_path) as it:
+        yield it
+
+
+@pytest.mark.parametrize(
+    ("how", "calls"),
+    [
+        pytest.param({}, 3 + 4, id="contested"),
+        pytest.param({"stream": True}, 3 + 4, id="streamed"),
+        pytest.param({"max_tokens": 100}, 3 + 4, id="with a limit on the answer"),
+        pytest.param({"path": "/messages", "max_tokens": 100}, 3 + 4, id="Messages"),
+        pytest.param({"fusion": {"mode": "vote"}}, 3, id="vote"),
+        pytest.param({"fusion": {"mode": "best-of"}}, 3 + 4, id="best-of"),
+        pytest.param({"fusion": {"mode": "merge"}}, 3 + 3, id="merge"),
+        pytest.param({"fusion": {"mode": "debate"}}, 3 + 3, id="debate"),
+        pytest.param({"fusion": {"analysis_models": ["one"] * 8, "mode": "vote"}}, 8, id="self-fusion"),
+        pytest.param({"fusion": {"max_usd": 0.04}}, 3 + 4, id="with an estimate that is too low"),
+    ],
+)
+async def test_a_dollar_buys_as_many_answers_as_all_their_calls_cost(
+    server: Running, how: dict[str, Any], calls: int
+) -> None:
+    client, bought = Client(server, usd_per_day=1), DOLLAR // (calls * CENT)
+    assert await client.burst(model="fusion", text=PROMPT, **how) == {200: bought, 429: MANY - bought}
+    assert (client.spent, client.reserved) == (bought * calls * CENT, 0)
+
+
+async def test_fusions_of_all_kinds_at_once_do_not_hide_what_others_cost(server: Running) -> None:
+    """Also those that name their own members, and plain models beside them."""
+    client = Client(server, usd_per_day=1)
+    kinds: list[dict[str, Any]] = [
+        {"model": "one"},
+        {"model": "fusion"},
+        {"model": "thrice"},
+        {"model": "fusion", "fusion": {"mode": "vote", "analysis_models": ["one", "two"]}},
+        {"model": "openrouter/fusion", "fusion": {"preset": "thrice"}},
+    ]
+    replies = await asyncio.gather(*[client.ask(text=PROMPT, **kinds[at % 5]) for at in range(200)])
+    assert set(Counter(reply.status for reply in replies)) == {200, 429}
+    assert DOLLAR - 7 * CENT < client.spent <= DOLLAR
+    assert client.reserved == 0
+
+
+async def test_clients_that_leave_pay_for_what_was_asked_and_no_more(server: Running) -> None:
+    """They leave while members answer, and while the judge does; the others can have all of the rest."""
+    client = Client(server, usd_per_day=1)
+
+    async def leave_after(seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await client.ask("fusion", PROMPT, stream=True)
+
+    leaving = [leave_after(0.001 + 0.1 * number / 200) for number in range(200)]
+    staying = [client.ask("fusion", PROMPT) for _ in range(50)]
+    replies = (await asyncio.gather(*staying, *leaving))[:50]
+    assert {reply.status for reply in replies if reply} <= {200, 429}
+    while (await client.ask("fusion", PROMPT)).status == 200:
+        pass
+    assert DOLLAR - 7 * CENT < client.spent <= DOLLAR
+    assert client.reserved == 0
+
+
+async def test_what_members_of_a_fusion_may_use_a_minute_is_reserved_for_all_of_them(server: Running) -> None:
+    client = Client(server, tokens_per_minute=10_000)
+    replies = await asyncio.gather(*[client.ask("fusion", PROMPT) for _ in range(40)])
+    served = [reply for reply in replies if reply.status == 200]
+    assert 1 <= len(served) <= 5, "an answer comes to 7,000 tokens, and is estimated at some 5,000"
+    assert {reply.code for reply in replies if reply.status != 200} == {"rate_limit_exceeded"}
