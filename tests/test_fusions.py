@@ -15,6 +15,10 @@ from junctor.lasting import ARTEFACT
 from junctor.pool.choice import Policy
 from junctor.pool.resilient import Resilience
 from junctor.pool.scripted import ScriptedModel, parse_script
+from junctor.pool.vote import Vote
+from junctor.routing.calibration.judges import Judges, JudgeSkill
+from junctor.routing.calibration.store import Calibrated
+from junctor.routing.calibration.votes import PoolVote, Votes
 from junctor.routing.predictor import Predictor, parse_artefact
 from junctor.routing.router import Router
 from junctor.settings import parse_settings
@@ -64,6 +68,25 @@ async def test_the_budget_preset_takes_the_three_cheapest(tmp_path: Path) -> Non
     config = SEVEN + model("free") + model("listed", provider="openai")
     members = (await read(config, tmp_path)).presets["general-budget"].members
     assert members == ("free", "m1", "m2")
+
+
+async def test_what_was_calibrated_counts_for_models_that_are_what_they_were(tmp_path: Path) -> None:
+    vote = Vote((2.0, 1.0), 0.5, 0.0, 0.0)
+    pool = PoolVote(
+        members=("m1", "m2"), vote=vote, best="m1", prompts=9, score=1, best_score=1, majority_score=1
+    )
+    skill = JudgeSkill(model="m7", identity="scripted/m7", accuracy=0.8, pairs=40, failed=0)
+    calibrated = Calibrated(
+        votes=Votes(pools=(pool,), identities={"m1": "scripted/m1", "m2": "scripted/m2"}),
+        judges=Judges(judges=(skill,)),
+    )
+    settings = parse_settings(SEVEN, Path("junctor.toml"))
+    members = await choose_members(settings, environment(tmp_path))
+    fusions = fusions_of(settings, members, ABLE, calibrated)
+    assert fusions.votes == {("m1", "m2"): vote}
+    assert fusions.judges == {"m7": 0.8}
+    others = fusions_of(settings, members[1:], ABLE, calibrated)
+    assert (others.votes, others.judges) == ({}, {"m7": 0.8})
 
 
 async def test_a_table_says_what_a_fusion_is(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from junctor.gateway.fused import Fused
 from junctor.pool.catalog import PROVIDERS
 from junctor.pool.resilient import Resilience
 from junctor.pool.vote import Vote
+from junctor.routing.calibration.store import NOT_CALIBRATED, Calibrated
 from junctor.routing.predictor import blended_price
 from junctor.settings import FusionSettings, Settings
 from junctor.settings_meaning import FUSION, MEMBERS_BY_DEFAULT, ROUTER
@@ -45,7 +46,9 @@ class Fusions(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     abilities: Mapping[str, float]
     "Of all who may: probability of a good answer, 0..1."
     votes: Mapping[tuple[str, ...], Vote] = {}
-    "As calibrated."
+    "As calibrated, by members."
+    judges: Mapping[str, float] = {}
+    "How often a model preferred the right one of two answers, 0..1, where that was measured."
     keeps_answers: bool = True
     "Whether decisions say what was answered, and not only who agreed."
 
@@ -59,7 +62,7 @@ class Fusions(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """What answers under each name. `chats`: metered, without fallbacks; `router`: `auto`, unsampled."""
         there: dict[str, Model] = {**chats, router.card.name: router}
         built: dict[str, Model] = {}
-        weights = Weights(self.abilities, self.votes)
+        weights = Weights(self.abilities, self.votes, self.judges)
         for name, plan in self.plans.items():
             built[name] = there[name] = Fusion(
                 plan,
@@ -101,7 +104,12 @@ class Fusions(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return [each for each, plan in self.presets.items() if able.issuperset((*plan.members, plan.judge))]
 
 
-def fusions_of(settings: Settings, members: Sequence[Member], abilities: Mapping[str, float]) -> Fusions:
+def fusions_of(
+    settings: Settings,
+    members: Sequence[Member],
+    abilities: Mapping[str, float],
+    calibrated: Calibrated = NOT_CALIBRATED,
+) -> Fusions:
     """The fusions of these members; none where nobody chats. `abilities`: of those who do, 0..1."""
     chats = [member for member in members if member.settings.kind == "chat"]
     if not chats:
@@ -127,6 +135,8 @@ def fusions_of(settings: Settings, members: Sequence[Member], abilities: Mapping
         presets={**general, **plans},
         able=takes_part,
         abilities=known,
+        votes=calibrated.votes_for([member.card for member in chats]),
+        judges=calibrated.judges_for([member.card for member in chats]),
         keeps_answers=settings.routing.keep_answers,
     )
 

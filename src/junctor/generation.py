@@ -118,7 +118,7 @@ def build(
     terms = terms_of(settings, members, calibrated)
     router = _router_of(settings, chats, lasting, resilience, decisions, calibrated, terms, conversations)
     auto = _sampled(settings.routing.shadow, router, metered, lasting, resilience, terms.ladder)
-    fusions = fusions_of(settings, members, router.abilities)
+    fusions = fusions_of(settings, members, router.abilities, calibrated)
     pool: dict[str, Model] = {**with_fallbacks(members, metered, resilience), router.card.name: auto}
     pool |= fusions.build(chats, router, resilience, decisions.save)
     doorkeeper = doorkeeper_of(settings, lasting.keys)
