@@ -238,13 +238,13 @@ REPLY_HEADERS = {
 "Of every reply, but for refusals of what is hardly a request: broken HTTP, overload."
 WHO_HEADERS = {
     "x-junctor-model": "Who answered: a model of the pool.",
-    "x-junctor-decision": "Of `auto`: for `GET /api/decisions/{id}`.",
+    "x-junctor-decision": "Of `auto` and of fusions: for `GET /api/decisions/{id}`.",
 }
 RECEIPT_HEADERS = {
     **WHO_HEADERS,
     "x-junctor-cost": "USD. Not on a stream of a named model: its headers leave before its cost is known.",
     "x-junctor-saved": "USD, against the strongest model of the pool, for the same tokens.",
-    "x-junctor-cost-basis": "`estimated` on a stream of `auto`, whose last comment has the exact figures.",
+    "x-junctor-cost-basis": "`estimated` on a stream of `auto` or a fusion: its last comment is exact.",
     "x-junctor-warning": "What of the request did not reach the model, since its API has no such field.",
     "idempotent-replayed": "`true` on a reply that is given again for its `Idempotency-Key`.",
 }

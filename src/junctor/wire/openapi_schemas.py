@@ -57,7 +57,7 @@ def const(value: str, *others: str) -> Schema:
     return {"enum": [value, *others]}
 
 
-_MODEL = say(_WORDS, "A model of the pool, or `auto`: the router chooses.")
+_MODEL = say(_WORDS, "A model of the pool; `auto`: the router chooses; `fusion`: several answer together.")
 _STREAM = say(or_null(_FLAG), "Whether to answer as server-sent events.")
 _LIMIT = say(
     {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_TOKENS}, "Most tokens to answer with."
