@@ -33,6 +33,27 @@ def test_a_good_file_is_ok_and_advice_is_not_an_error(home: Path, junctor: Junct
 
 
 @pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('members = ["a", "a"]\ntemperature = 0', "says the same each time"),
+        ('members = ["a"]', "name a itself"),
+        ('members = ["a", "b"]\nmode = "vote"\njudge = "a"', "asks no judge"),
+        ('members = ["a", "b"]\nquorum = 2', "`grace_ms` does nothing"),
+        ('members = ["a", "b"]\nmax_usd = 1', "takes b for free"),
+    ],
+)
+def test_fusions_that_do_less_than_they_seem_to_are_noted(
+    home: Path, junctor: Junctor, lines: str, words: str
+) -> None:
+    (home / "junctor.toml").write_text(f'{GOOD}[[fusions]]\nname = "f"\n{lines}\n')
+    done = junctor("check")
+    assert done.exit_code == 0
+    assert "note: f: " in done.stdout
+    assert words in done.stdout
+    assert "2 model(s), 1 fusion(s), 0 key(s)" in done.stdout
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         (('name = "a"', 'nmae = "a"'), "line 3: models[0].nmae: unknown key; did you mean `name`?"),
@@ -41,6 +62,7 @@ def test_a_good_file_is_ok_and_advice_is_not_an_error(home: Path, junctor: Junct
         (('provider = "scripted"', 'provider = "local"'), "no local model is named `a`"),
         (('script = [{ text = "Hi" }]\nprice', "price"), "needs a `script`"),
         (('{ text = "Hi" }', '{ txet = "Hi" }'), "did you mean `text`?"),
+        (("[[models]]", '[[fusions]]\nname = "f"\nmembers = ["aa"]\n[[models]]'), "did you mean `a`?"),
     ],
 )
 def test_a_mistake_ends_with_status_1_and_says_what_to_change(

@@ -49,3 +49,31 @@ def test_providers_say_which_keys_are_set_and_never_what_they_are(
     assert "OPENAI_API_KEY (set)" in shown
     assert "ANTHROPIC_API_KEY (not set)" in shown
     assert "sk-test" not in shown
+
+
+FUSIONS = """
+[[fusions]]
+name = "thrice"
+members = ["own", "own", "own"]
+mode = "vote"
+judge = "listed"
+"""
+
+
+def test_fusions_are_shown_with_their_members_and_the_presets(
+    home: Path, junctor: Junctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that is always there, too, and where the weights of the votes come from."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    (home / "junctor.toml").write_text(CONFIG + FUSIONS)
+    shown = [" ".join(line.split()) for line in junctor("models").stdout.splitlines()]
+    assert "fusion auto listed, own the best member asked prior" in shown
+    assert "thrice vote own x 3 listed prior" in shown
+    assert "Presets beside these: general-high: listed, own; general-budget: own, listed" in shown
+
+
+def test_where_nothing_chats_there_is_no_fusion(home: Path, junctor: Junctor) -> None:
+    (home / "junctor.toml").write_text('[[models]]\nname = "v"\nkind = "embeddings"\nprovider = "scripted"\n')
+    shown = junctor("models").stdout
+    assert "The pool" in shown
+    assert "Fusions" not in shown

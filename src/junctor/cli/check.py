@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import typer
 
 from junctor.assemble import Member, choose_members
 from junctor.cli.terminal import ConfigOption, console, load, plain_errors
 from junctor.pool.upstream import DEFAULT_MAX_TOKENS
+from junctor.settings import FusionSettings
 from junctor.settings_check import SettingsError
 
 
@@ -28,11 +29,13 @@ def check(config: ConfigOption = None) -> None:
             members = asyncio.run(choose_members(settings, environment))
         except SettingsError as error:
             raise SettingsError(path or error.path, error.problems) from error
-    for advice in advise(members):
+    for advice in (*advise(members), *advise_fusions(settings.fusions, members)):
         console.print(f"[yellow]note:[/] {advice}", soft_wrap=True)
     shown = path or "the defaults"
     console.print(
-        f"[green]ok:[/] {shown}: {len(members)} model(s), {len(settings.keys)} key(s)", soft_wrap=True
+        f"[green]ok:[/] {shown}: {len(members)} model(s), {len(settings.fusions)} fusion(s), "
+        f"{len(settings.keys)} key(s)",
+        soft_wrap=True,
     )
 
 
@@ -51,3 +54,20 @@ def advise(members: list[Member]) -> Iterator[str]:
             )
         if card.first_token_ms is None or card.tokens_per_s is None:
             yield (f"{card.name}: latency limits rule it out; first_token_ms or tokens_per_s is not stated")
+
+
+def advise_fusions(fusions: Sequence[FusionSettings], members: Sequence[Member]) -> Iterator[str]:
+    """What fusions of these models do less well than they could."""
+    cards = {member.card.name: member.card for member in members}
+    for fusion in fusions:
+        if len(set(fusion.members)) == 1 and fusion.temperature == 0:
+            yield f"{fusion.name}: one model at temperature 0 says the same each time: nothing to fuse"
+        if len(fusion.members) == 1:
+            yield f"{fusion.name}: with one member there is nothing to fuse; name {fusion.members[0]} itself"
+        if fusion.mode in ("vote", "debate") and fusion.judge is not None:
+            yield f"{fusion.name}: the mode {fusion.mode} asks no judge; `judge` does nothing there"
+        if fusion.quorum is not None and fusion.quorum == len(fusion.members):
+            yield f"{fusion.name}: a quorum of all members is none: `grace_ms` does nothing there"
+        unpriced = [name for name in dict.fromkeys(fusion.members) if name in cards and not cards[name].price]
+        if fusion.max_usd is not None and unpriced:
+            yield f"{fusion.name}: max_usd takes {', '.join(unpriced)} for free: no price is known"

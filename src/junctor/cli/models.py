@@ -1,22 +1,27 @@
-"""`junctor models`: the pool, its prices and where they come from."""
+"""`junctor models`: the pool, its prices and where they come from, and its fusions."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from rich import box
 from rich.table import Table
 
-from junctor.assemble import choose_members, database_path, weights_dir
+from junctor.assemble import Member, choose_members, database_path, weights_dir
 from junctor.chat import ModelCard
 from junctor.cli.terminal import ConfigOption, console, errors, load, plain_errors
+from junctor.fusion.plan import Plan
+from junctor.fusion.weights import Weights
+from junctor.fusions import Fusions, fusions_of
 from junctor.lasting import ARTEFACT
 from junctor.pool.catalog import PROVIDERS
 from junctor.routing.abilities import Abilities, Ability, match_abilities
-from junctor.routing.calibration.store import CalibrationStore
-from junctor.routing.predictor import Predictor, parse_artefact
+from junctor.routing.calibration.store import NOT_CALIBRATED, Calibrated, CalibrationStore
+from junctor.routing.predictor import Predictor, mean_p, parse_artefact
 from junctor.serving.manifest import shipped
 from junctor.serving.weights import installed
 from junctor.settings import Environment, Settings
@@ -40,9 +45,11 @@ def models(
         if providers:
             console.print(_provider_table(environment))
             return
-        cards, abilities = asyncio.run(_read_pool(settings, environment))
-    if cards:
-        console.print(_model_table(cards, abilities))
+        members, calibrated = asyncio.run(_read_pool(settings, environment))
+    if members:
+        predictor = Predictor(parse_artefact(ARTEFACT.read_bytes()))
+        console.print(_model_table([it.card for it in members], calibrated.abilities, predictor))
+        _print_fusions(_fusions_of(settings, members, calibrated, predictor))
     else:
         errors.print(
             "The pool is empty: pull a local model, or add [[models]] to junctor.toml.", markup=False
@@ -50,21 +57,19 @@ def models(
     console.print(_local_table(settings, environment))
 
 
-async def _read_pool(
-    settings: Settings, environment: Environment
-) -> tuple[list[ModelCard], Abilities | None]:
-    """The cards, and what a calibration has measured, where there has been one."""
-    cards = [member.card for member in await choose_members(settings, environment)]
+async def _read_pool(settings: Settings, environment: Environment) -> tuple[Sequence[Member], Calibrated]:
+    """The models, and what a calibration has measured, where there has been one."""
+    members = await choose_members(settings, environment)
     path = database_path(settings, environment)
     if not path.is_file():
-        return cards, None
+        return members, NOT_CALIBRATED
     async with Database(path) as database:
-        return cards, (await CalibrationStore(database).current()).abilities
+        return members, await CalibrationStore(database).current()
 
 
-def _model_table(cards: list[ModelCard], abilities: Abilities | None) -> Table:
+def _model_table(cards: list[ModelCard], abilities: Abilities | None, predictor: Predictor) -> Table:
     measured = match_abilities(abilities, cards)
-    placed = Predictor(parse_artefact(ARTEFACT.read_bytes())).place(cards)
+    placed = predictor.place(cards)
     table = Table(box=box.SIMPLE_HEAD, title="The pool", title_justify="left")
     for heading in ("model", "in / out, USD per Mtok", "window", "skills", "ability"):
         table.add_column(heading)
@@ -79,6 +84,40 @@ def _model_table(cards: list[ModelCard], abilities: Abilities | None) -> Table:
             _ability(card, place.source, measured.get(card.name)),
         )
     return table
+
+
+def _fusions_of(
+    settings: Settings, members: Sequence[Member], calibrated: Calibrated, predictor: Predictor
+) -> Fusions:
+    cards = [member.card for member in members if member.settings.kind == "chat"]
+    placed = predictor.place(cards, calibrated.abilities)
+    abilities = {it.name: mean_p(predictor.artefact, it.ability) for it in placed}
+    return fusions_of(settings, members, abilities, calibrated)
+
+
+def _print_fusions(fusions: Fusions) -> None:
+    """Each with its members, and the presets that are not fusions themselves."""
+    if not fusions.plans:
+        return
+    weights = Weights(fusions.abilities, fusions.votes)
+    table = Table(box=box.SIMPLE_HEAD, title="Fusions", title_justify="left")
+    for heading in ("fusion", "mode", "members", "judge", "votes"):
+        table.add_column(heading)
+    for name, plan in fusions.plans.items():
+        votes = weights.vote_for(plan.members)[1]
+        table.add_row(
+            f"[bold]{name}[/]", plan.mode, _members(plan), plan.judge or "the best member asked", votes
+        )
+    console.print(table)
+    presets = [
+        f"{name}: {_members(plan)}" for name, plan in fusions.presets.items() if name not in fusions.plans
+    ]
+    console.print(f"[dim]Presets beside these: {'; '.join(presets)}[/]\n", soft_wrap=True)
+
+
+def _members(plan: Plan) -> str:
+    times = Counter(plan.members)
+    return ", ".join(name if count == 1 else f"{name} x {count}" for name, count in times.items())
 
 
 def _ability(card: ModelCard, source: str, measured: Ability | None) -> str:
