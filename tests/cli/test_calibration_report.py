@@ -13,6 +13,8 @@ from junctor.routing.calibration.store import Calibration, Kind
     ("kind", "document"),
     [
         ("abilities", '{"format": 99, "artefact": "x", "models": []}'),
+        ("votes", '{"format": 99, "pools": [], "identities": {}}'),
+        ("judges", '{"format": 99, "judges": []}'),
         (
             "ladder",
             (

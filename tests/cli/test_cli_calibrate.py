@@ -61,7 +61,7 @@ def test_a_pool_is_measured_and_gets_a_ladder(home: Path, junctor: Junctor) -> N
     assert "Strongest: large. Ladder: small and mini, then large." in done.stdout
     assert re.search(r"balanced saves \d\d%; \d\d\.\d% right, large alone 9\d\.\d%", done.stdout)
     assert re.search(r"mini +(7|8)\d\.\d% ± 4\.\d +0\.\d\d ± 0\.\d\d +0\.000021 +100 +300", done.stdout)
-    assert done.stdout.count("in force from now on") == 2
+    assert done.stdout.count("in force from now on") == 3, "a ladder, abilities, votes"
     assert re.search(r"like your prompts: (harder|easier) than .*, by \d\.\d ± \d\.\d logits", done.stdout)
     assert set(ids_of(done.stdout)) == {"ladder", "abilities"}
     assert list((home / "data" / "calibration").iterdir()) == [], "nothing is left to go on with"

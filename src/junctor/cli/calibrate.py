@@ -14,23 +14,39 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from junctor.assemble import Builder, Member, choose_members, database_path, policy_of
 from junctor.chat import BadRequest, Model, ModelCard
-from junctor.cli.calibration_report import print_all, print_plan, print_report
+from junctor.cli.calibrate_judges import Purse, examine, judges_of
+from junctor.cli.calibration_report import (
+    print_all,
+    print_judges,
+    print_plan,
+    print_report,
+    print_too_few_pairs,
+)
 from junctor.cli.terminal import ConfigOption, console, errors, load, plain_errors
 from junctor.lasting import ARTEFACT
 from junctor.pool.transport import Transport
 from junctor.routing.calibration.adopt import IN_FORCE, adopt, with_in_force
 from junctor.routing.calibration.answer_log import AnswerLog, Said, digest_of
 from junctor.routing.calibration.grading import Graded, estimate_usd, grade, make_study, place_strongest
+from junctor.routing.calibration.judges import (
+    LEAST_PAIRS,
+    MOST_PAIRS,
+    JudgeSkill,
+    Pair,
+    add_judges,
+    make_pairs,
+)
 from junctor.routing.calibration.learner import check_learner, learn
 from junctor.routing.calibration.prompt_file import parse_prompts
 from junctor.routing.calibration.questions import Question, make_questions
 from junctor.routing.calibration.store import Calibrated, CalibrationStore
-from junctor.routing.calibration.study import Study
+from junctor.routing.calibration.study import Learnt, Study
 from junctor.routing.calibration.survey import Survey, Terms
 from junctor.routing.errors import CannotCalibrate
 from junctor.routing.predictor import Predictor, parse_artefact
 from junctor.settings import Environment, Settings
 from junctor.settings_check import suggestion
+from junctor.settings_meaning import MEMBERS_BY_DEFAULT
 from junctor.store.database import Database
 
 
@@ -43,6 +59,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     strongest: str | None
     floor: float
     confidence: float
+    judge_pairs: int
     terms: Terms
 
 
@@ -73,13 +90,17 @@ def calibrate(  # noqa: PLR0913, RUF100 - the options of a command
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Go on without a model that does not answer.")
     ] = False,
+    judge_pairs: Annotated[
+        int,
+        typer.Option(min=0, max=1000, help="Pairs of answers that judges of fusions are tried on; 0: none."),
+    ] = MOST_PAIRS,
     show: Annotated[bool, typer.Option("--list", help="Show the calibrations that are kept.")] = False,
     use: Annotated[
         str | None, typer.Option(metavar="ID", help="Put a kept calibration in force, as of --list.")
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Ask every model the same questions; learn abilities, and a ladder with a promise.
+    """Ask every model the same questions; learn abilities, votes, and a ladder with a promise.
 
     Costs money where models do. What is cut short goes on when the same command is run again.
     """
@@ -91,6 +112,7 @@ def calibrate(  # noqa: PLR0913, RUF100 - the options of a command
         strongest=strongest,
         floor=floor,
         confidence=confidence,
+        judge_pairs=judge_pairs,
         terms=terms,
     )
     with plain_errors():
@@ -131,20 +153,48 @@ async def _calibrate(wish: Wish, settings: Settings, environment: Environment) -
         if given is None:
             questions, path = _make_questions(wish.count, folder, await store.count("outcomes"))
         with AnswerLog(path) as log:
-            dropped, is_complete = await _ask_all(
-                wish, settings, environment, members, questions, log, predictor
-            )
-            cards = [member.card for member in members if member.card.name not in dropped]
+            survey = await _ask_all(wish, settings, environment, members, questions, log, predictor)
+            cards = [member.card for member in members if member.card.name not in survey.dropped]
             study, graded, current = await _make_study(
                 wish, settings, cards, questions, log, predictor, store
             )
             learnt = await learn(study)
             adopted = await adopt(store, study, learnt, current, [member.card for member in pool])
             print_report(graded, study, learnt, adopted, cards)
-            if IN_FORCE & {adopted.ladder, adopted.abilities}:
+            pairs = make_pairs(graded.questions, study, survey.replies, most=wish.judge_pairs)
+            left_usd = wish.terms.max_usd - survey.usd
+            judges = await _try_judges(wish, settings, environment, pool, learnt, pairs, left_usd)
+            if judges:
+                await store.save_judges(add_judges(judges, current.judges))
+            if judges or IN_FORCE & {adopted.ladder, adopted.abilities, adopted.votes}:
                 console.print(RELOAD, soft_wrap=True)
-            if is_complete:
+            if not survey.is_out_of_money:
                 log.remove()
+
+
+async def _try_judges(
+    wish: Wish,
+    settings: Settings,
+    environment: Environment,
+    pool: Sequence[Member],
+    learnt: Learnt,
+    pairs: Sequence[Pair],
+    left_usd: float,
+) -> list[JudgeSkill]:
+    """How good the judges of the fusions in junctor.toml are."""
+    named = judges_of(settings.fusions, learnt.abilities)
+    members = [member for member in pool if member.card.name in named]
+    if not members or not wish.judge_pairs:
+        return []
+    if len(pairs) < LEAST_PAIRS:
+        print_too_few_pairs(len(pairs))
+        return []
+    async with _pool(settings, environment, members) as models:
+        errors.print(f"{len(pairs)} pairs of answers to {', '.join(models)}, as judges.", markup=False)
+        purse, concurrency = Purse(left_usd), wish.terms.concurrency
+        examined = await examine(models, pairs, purse, policy_of(settings), concurrency)
+    print_judges(examined)
+    return [each.skill for each in examined if each.skill is not None]
 
 
 def _read_prompts(path: Path) -> list[Question]:
@@ -185,8 +235,8 @@ async def _ask_all(
     questions: Sequence[Question],
     log: AnswerLog,
     predictor: Predictor,
-) -> tuple[set[str], bool]:
-    """Fill the log. The models that did not answer, and whether all there was to ask was asked."""
+) -> Survey:
+    """Fill the log."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     async with _pool(settings, environment, members) as models:
         with Progress(*columns, console=errors) as progress:
@@ -209,7 +259,7 @@ async def _ask_all(
             "is used, and kept: the same command with a higher --max-usd goes on from there.",
             soft_wrap=True,
         )
-    return set(survey.dropped), not survey.is_out_of_money
+    return survey
 
 
 @asynccontextmanager
@@ -257,5 +307,7 @@ async def _make_study(
         floor=wish.floor,
         confidence=wish.confidence,
         strongest=strongest,
+        fusions=[tuple(dict.fromkeys(fusion.members)) for fusion in settings.fusions],
+        most_members=MEMBERS_BY_DEFAULT,
     )
     return with_in_force(study, current, cards), graded, current

@@ -10,13 +10,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from junctor.chat import Mode, ModelCard
+from junctor.cli.calibrate_judges import Examined
 from junctor.cli.terminal import console, errors
 from junctor.routing.abilities import Abilities, parse_abilities
 from junctor.routing.calibration.adopt import IN_FORCE, Adopted, Verdict
 from junctor.routing.calibration.grading import Graded, has_price
+from junctor.routing.calibration.judges import LEAST_PAIRS, Judges, parse_judges
 from junctor.routing.calibration.store import Calibration, ladder_of
 from junctor.routing.calibration.study import Comparison, Learnt, Study
 from junctor.routing.calibration.survey import Survey
+from junctor.routing.calibration.votes import PoolVote, Votes, parse_votes
 from junctor.routing.ladder import Ladder
 
 _MODES: tuple[Mode, ...] = ("quality", "balanced", "cost")
@@ -31,7 +34,11 @@ _VERDICTS: dict[Verdict, str] = {
 }
 
 
-_UNITS = {"ladder": "right answers a prompt, costs taken off", "abilities": "log likelihood an answer"}
+_UNITS = {
+    "ladder": "right answers a prompt, costs taken off",
+    "abilities": "log likelihood an answer",
+    "votes": "right answers a prompt",
+}
 
 
 def print_plan(cards: Sequence[ModelCard], questions: int, survey: Survey, usd: float) -> None:
@@ -70,9 +77,12 @@ def print_report(
     for name in learnt.left_out:
         console.print(f"{name} answered too few of them to be on a ladder.", markup=False)
     _print_ladder(learnt)
+    _print_votes(learnt)
     if adopted.ladder_id:
         _print_verdict("ladder", adopted.ladder_id, adopted.ladder, learnt.ladder_comparison)
     _print_verdict("abilities", adopted.abilities_id, adopted.abilities, learnt.abilities_comparison)
+    if adopted.votes_id:
+        _print_verdict("votes", adopted.votes_id, adopted.votes, learnt.votes_comparison)
     if study.is_own and adopted.abilities in IN_FORCE:
         _print_shift(learnt.abilities)
 
@@ -130,6 +140,45 @@ def _promise(ladder: Ladder, mode: Mode) -> str:
     )
 
 
+def _print_votes(learnt: Learnt) -> None:
+    if learnt.votes is None:
+        console.print(f"No votes for fusions: {learnt.no_votes}.", markup=False, soft_wrap=True)
+        return
+    for pool in learnt.votes.pools:
+        console.print(f"[bold]Vote[/] of {escape(', '.join(pool.members))}: {_gain(pool)}.", soft_wrap=True)
+
+
+def _gain(pool: PoolVote) -> str:
+    return (
+        f"{pool.score:.1%} right; its best member, {escape(pool.best)}, {pool.best_score:.1%}; "
+        f"counted plainly {pool.majority_score:.1%}; on {pool.prompts} prompts"
+    )
+
+
+def print_judges(examined: Sequence[Examined]) -> None:
+    """How good each judge is, or why that is not known."""
+    for each in examined:
+        skill = each.skill
+        said = f"[bold]Judge[/] {escape(each.card.name)}: "
+        if skill is not None:
+            half = 1.96 * sqrt(skill.accuracy * (1 - skill.accuracy) / skill.pairs)
+            said += f"prefers the right one of two answers in {skill.accuracy:.0%} ± {half * 100:.0f}, "
+            said += f"on {skill.pairs} pairs, for {each.usd:.4f} USD."
+        else:
+            why = f": {escape(each.failed)}" if each.failed else ""
+            said += f"not measured; of {each.asked} pairs too few brought a verdict{why}."
+        console.print(said, soft_wrap=True)
+
+
+def print_too_few_pairs(count: int) -> None:
+    """Why no judge is tried."""
+    console.print(
+        f"No judge is tried: {count} questions were answered rightly by one model and wrongly by another in "
+        f"this run; {LEAST_PAIRS} are the least.",
+        soft_wrap=True,
+    )
+
+
 def _print_verdict(kind: str, id: str, verdict: Verdict, comparison: Comparison | None) -> None:  # noqa: A002
     style = "green" if verdict in IN_FORCE else "yellow"
     console.print(f"[{style}]{kind} {id}[/]: {_VERDICTS[verdict]}", end="", soft_wrap=True)
@@ -172,7 +221,23 @@ def _tell(calibration: Calibration) -> str:
             return "of another version"
         saved = [f"{mode} saves {it.saved:.0%}" for mode, it in ladder.promises.items()]
         return f"{_spell(ladder)}: {', '.join(saved) or 'no promise'}"
+    if calibration.kind == "votes":
+        return _tell_votes(parse_votes(calibration.document))
+    if calibration.kind == "judges":
+        return _tell_judges(parse_judges(calibration.document))
     abilities = parse_abilities(calibration.document)
     if abilities is None:
         return "of another version"
     return ", ".join(f"{each.model} {each.p:.2f} ± {each.p_error:.2f}" for each in abilities.models)
+
+
+def _tell_votes(votes: Votes | None) -> str:
+    if votes is None:
+        return "of another version"
+    return "; ".join(f"{', '.join(pool.members)}: {pool.score:.1%} right" for pool in votes.pools)
+
+
+def _tell_judges(judges: Judges | None) -> str:
+    if judges is None:
+        return "of another version"
+    return ", ".join(f"{each.model} {each.accuracy:.0%} of {each.pairs} pairs" for each in judges.judges)

@@ -14,6 +14,7 @@ from junctor.routing.abilities import Abilities, Ability
 from junctor.routing.calibration.adopt import IN_FORCE, Adopted, adopt, judge, with_in_force
 from junctor.routing.calibration.store import CalibrationStore
 from junctor.routing.calibration.study import Comparison, Learnt, Studied, Study
+from junctor.routing.calibration.votes import PoolVote, Votes
 from junctor.routing.ladder import FORMAT, Ladder, Rung
 from junctor.store.database import Database
 
@@ -205,3 +206,61 @@ async def test_others_keep_their_abilities_and_not_their_levels(store: Calibrati
     current = (await store.current()).abilities
     assert current is not None
     assert {each.model: each.level for each in current.models} == {"a": -1.0, "new": -1.0, "top": None}
+
+
+def votes_of(*pools: tuple[str, ...], weight: float = 1.0) -> Votes:
+    return Votes(
+        pools=tuple(
+            PoolVote(
+                members=members,
+                vote=Vote((weight,) * len(members), 0, 0, 0),
+                best=members[0],
+                prompts=200,
+                score=0.9,
+                best_score=0.8,
+                majority_score=0.9,
+            )
+            for members in pools
+        ),
+        identities={name: f"x/{name}" for members in pools for name in members},
+    )
+
+
+def learnt_votes(votes: Votes | None, compared: Comparison | None = None) -> Learnt:
+    return msgspec.structs.replace(learnt(None), votes=votes, votes_comparison=compared)
+
+
+async def test_votes_come_into_force_where_there_are_none_or_where_they_are_better(
+    store: CalibrationStore,
+) -> None:
+    first = await adopt_in(store, STUDY, learnt_votes(votes_of(("a", "top"))))
+    assert first.votes == "first"
+    study = with_in_force(STUDY, await store.current(), CARDS)
+    assert study.votes == votes_of(("a", "top"))
+    kept = await adopt_in(store, study, learnt_votes(votes_of(("top", "a"), weight=2.0), comparison(0.8)))
+    assert kept.votes == "kept"
+    assert (await store.current()).votes == votes_of(("a", "top"))
+    better = votes_of(("a", "top"), weight=3.0)
+    assert (await adopt_in(store, study, learnt_votes(better, comparison(0.9)))).votes == "better"
+    assert (await store.current()).votes == better
+
+
+async def test_a_new_fusion_gets_its_vote_and_other_pools_keep_theirs(store: CalibrationStore) -> None:
+    """The votes in force say nothing of it; those of members that are not what they were go."""
+    cards = [*CARDS, ModelCard(name="b", provider="x")]
+    old = votes_of(("a", "b"), ("a", "top"), ("b", "gone"))
+    await adopt_in(store, STUDY, learnt_votes(old), *cards)
+    study = with_in_force(STUDY, await store.current(), CARDS)
+    new = votes_of(("top", "a"), ("top", "a", "b"), weight=2.0)
+    adopted = await adopt_in(store, study, learnt_votes(new, comparison(0.8)), *cards)
+    assert adopted.votes == "first"
+    votes = (await store.current()).votes
+    assert votes is not None
+    assert [pool.members for pool in votes.pools] == [("top", "a"), ("top", "a", "b"), ("a", "b")]
+
+
+async def test_no_votes_change_nothing(store: CalibrationStore) -> None:
+    await adopt_in(store, STUDY, learnt_votes(votes_of(("a", "top"))))
+    adopted = await adopt_in(store, STUDY, learnt_votes(None))
+    assert (adopted.votes, adopted.votes_id) == ("nothing", None)
+    assert (await store.current()).votes == votes_of(("a", "top"))

@@ -12,7 +12,9 @@ import pytest
 from junctor.chat import ModelCard
 from junctor.pool.vote import Vote
 from junctor.routing.abilities import Abilities, Ability
+from junctor.routing.calibration.judges import Judges, JudgeSkill
 from junctor.routing.calibration.store import NOT_CALIBRATED, Calibrated, CalibrationStore, ladder_of
+from junctor.routing.calibration.votes import PoolVote, Votes
 from junctor.routing.errors import CannotCalibrate
 from junctor.routing.ladder import FORMAT, Ladder, Rung
 from junctor.store.database import Database
@@ -148,3 +150,41 @@ async def test_a_ladder_of_a_newer_layout_is_not_used(store: CalibrationStore) -
     newer = msgspec.structs.replace(ladder_named("one"), format=FORMAT + 1)
     await store.save_ladder(newer, NAMES, use=True)
     assert (await store.current()).ladder is None
+
+
+VOTES = Votes(
+    pools=(
+        PoolVote(
+            members=("a", "b"),
+            vote=Vote((1.0, 2.0), 0.2, 0.3, 0.4),
+            best="b",
+            prompts=200,
+            score=0.9,
+            best_score=0.8,
+            majority_score=0.7,
+        ),
+    ),
+    identities={"a": "x/a", "b": "x/b"},
+)
+JUDGES = Judges(judges=(JudgeSkill(model="top", identity="x/top", accuracy=0.7, pairs=60, failed=1),))
+
+
+async def test_votes_and_judges_are_kept_like_the_others(store: CalibrationStore) -> None:
+    first = await store.save_votes(VOTES, use=True)
+    await store.save_votes(msgspec.structs.replace(VOTES, pools=()), use=False)
+    await store.save_judges(JUDGES)
+    current = await store.current()
+    assert (current.votes, current.judges) == (VOTES, JUDGES)
+    assert [each.kind for each in await store.list()] == ["votes", "votes", "judges"]
+    assert (await store.use(first)).kind == "votes"
+
+
+async def test_fusions_get_them_for_models_that_are_what_they_were(store: CalibrationStore) -> None:
+    await store.save_votes(VOTES, use=True)
+    await store.save_judges(JUDGES)
+    current = await store.current()
+    assert current.votes_for(cards()) == {("a", "b"): VOTES.pools[0].vote}
+    assert current.judges_for(cards()) == {"top": 0.7}
+    changed = cards(a="x/a-v2", top="x/top-v2")
+    assert (current.votes_for(changed), current.judges_for(changed)) == ({}, {})
+    assert (NOT_CALIBRATED.votes_for(cards()), NOT_CALIBRATED.judges_for(cards())) == ({}, {})

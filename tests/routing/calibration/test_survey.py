@@ -26,7 +26,7 @@ from junctor.chat import (
     Usage,
 )
 from junctor.pool.choice import Policy
-from junctor.routing.calibration.answer_log import AnswerLog, Said
+from junctor.routing.calibration.answer_log import AnswerLog, Said, key_of
 from junctor.routing.calibration.questions import Question
 from junctor.routing.calibration.survey import PATIENCE, Survey, Terms
 from junctor.routing.errors import CannotCalibrate
@@ -207,3 +207,12 @@ async def test_an_upstream_that_asks_to_slow_down_is_waited_for(tmp_path: Path) 
     assert len(said) == 6
     assert 0.05 in naps
     assert not made.dropped
+
+
+async def test_whole_replies_of_this_run_are_there_to_be_judged_and_nowhere_kept(tmp_path: Path) -> None:
+    one = Adder("one")
+    made, _, _ = await survey(tmp_path, one, questions=QUESTIONS[:3])
+    assert made.replies["one", key_of(QUESTIONS[2])] == "Well.\nAnswer: 3"
+    assert b"Well" not in (tmp_path / "log.jsonl").read_bytes()
+    again, _, _ = await survey(tmp_path, one, questions=QUESTIONS[:3])
+    assert again.replies == {}

@@ -79,8 +79,9 @@ def make_study(
     confidence: float,
     strongest: str | None,
     fusions: Sequence[tuple[str, ...]] = (),
+    most_members: int = 0,
 ) -> Study:
-    """What the learner needs, but for what is in force. `fusions`: as in `Study`."""
+    """What the learner needs, but for what is in force. `fusions`, `most_members`: as in `Study`."""
     features = [extract_features(question.prompt) for question in graded.questions]
     artefact = predictor.artefact
     return Study(
@@ -98,6 +99,7 @@ def make_study(
         confidence=confidence,
         judged_by_strongest=graded.judged_by_strongest,
         fusions=tuple(fusions),
+        most_members=most_members,
     )
 
 

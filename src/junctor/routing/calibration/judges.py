@@ -13,13 +13,16 @@ import msgspec
 
 from junctor.chat import ModelCard
 from junctor.routing.abilities import identity_of
+from junctor.routing.calibration.answer_log import key_of
 from junctor.routing.calibration.questions import Question
+from junctor.routing.calibration.study import Study
 
 FORMAT = 1
 "Layout of what is stored. Another one is not used."
 MOST_PAIRS = 60
 LEAST_PAIRS = 20
 "Fewer prove nothing."
+_RIGHT = 0.5
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -75,20 +78,25 @@ def add_judges(new: Sequence[JudgeSkill], old: Judges | None) -> Judges:
 
 def make_pairs(
     questions: Sequence[Question],
-    replies: Sequence[Mapping[str, tuple[str, bool]]],
+    study: Study,
+    replies: Mapping[tuple[str, str], str],
     *,
     most: int = MOST_PAIRS,
     seed: int = 0,
 ) -> list[Pair]:
     """One pair for each question that somebody answered rightly and somebody wrongly; `most` of them.
 
-    `replies`: for each question what each model said, and whether that is right.
+    `questions`: those of the study. `replies`: what was said, by model and `key_of` the question.
     """
     drawn, pairs = random.Random(seed), list[Pair]()  # noqa: S311 - a draw, no secret
-    for question, said in zip(questions, replies, strict=True):
-        right, wrong = ([text for text, ok in said.values() if ok is wanted] for wanted in (True, False))
-        if right and wrong:
-            pairs.append(Pair(question, drawn.choice(right), drawn.choice(wrong)))
+    for at, question in enumerate(questions):
+        said: dict[bool, list[str]] = {True: [], False: []}
+        for it in study.models:
+            reply, score = replies.get((it.model, key_of(question))), it.scores[at]
+            if reply and score is not None and it.answers[at] is not None:
+                said[score > _RIGHT].append(reply)
+        if said[True] and said[False]:
+            pairs.append(Pair(question, drawn.choice(said[True]), drawn.choice(said[False])))
     return drawn.sample(pairs, min(most, len(pairs)))
 
 

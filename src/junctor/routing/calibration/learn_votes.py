@@ -18,7 +18,7 @@ from junctor.pool.vote_fit import FittedVote, fit_weights
 from junctor.pool.vote_prior import TIE
 from junctor.routing.calibration.held_out import compare, error_of, make_folds
 from junctor.routing.calibration.outcomes import Floats
-from junctor.routing.calibration.study import Comparison, Study
+from junctor.routing.calibration.study import Comparison, Studied, Study
 from junctor.routing.calibration.votes import PoolVote, Votes
 
 LEAST_PROMPTS = 50
@@ -54,8 +54,8 @@ def learn_votes(study: Study, measured: Sequence[str]) -> Votes | None:
     """Of the study's fusions, and of all models that answered enough (`measured`); None: there are none."""
     if study.judged_by_strongest:
         return None
-    pools = [pool for pool in study.fusions if set(pool).issubset(measured)]
-    wanted = [pool for pool in dict.fromkeys([*pools, tuple(measured)]) if len(pool) > 1]
+    pools = [*study.fusions, _choose_ablest(study, measured), tuple(measured)]
+    wanted = [pool for pool in dict.fromkeys(pools) if len(pool) > 1 and set(pool).issubset(measured)]
     found = [answers for pool in wanted if len((answers := _read(study, pool)).prompts) >= LEAST_PROMPTS]
     if not found:
         return None
@@ -64,6 +64,18 @@ def learn_votes(study: Study, measured: Sequence[str]) -> Votes | None:
         pools=tuple(map(_learn, found)),
         identities={it.model: it.identity for it in study.models if it.model in names},
     )
+
+
+def _choose_ablest(study: Study, measured: Sequence[str]) -> tuple[str, ...]:
+    """As many as a fusion that names none asks, in the order of the pool."""
+
+    def score(it: Studied) -> float:
+        scores = [score for score in it.scores if score is not None]
+        return sum(scores) / max(1, len(scores))
+
+    ranked = sorted((it for it in study.models if it.model in measured), key=score, reverse=True)
+    best = {it.model for it in ranked[: study.most_members]}
+    return tuple(name for name in measured if name in best)
 
 
 def explain_none(study: Study, learnt: Votes | None) -> str:

@@ -55,6 +55,8 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     "Of how many prompts what the strongest said counts as right."
     fusions: tuple[tuple[str, ...], ...] = ()
     "The members of each pool that votes are to be learnt for, besides all models together."
+    most_members: int = 0
+    "Votes are learnt for so many of the ablest, too: they are the members of a fusion that names none."
     ladder: Ladder | None = None
     "In force, and still fitting the pool."
     abilities: Abilities | None = None

@@ -105,6 +105,8 @@ class Survey:
         self.dropped: dict[str, str] = {}
         "Models that are not asked any more, and why."
         self.is_out_of_money = False
+        self.replies: dict[tuple[str, str], str] = {}
+        "By model and `key_of` a question: what was said in this run, whole. Nowhere kept."
         self.calls = [
             self._plan(name, question)
             for question in questions
@@ -199,7 +201,9 @@ class Survey:
     async def _ask(self, call: Call) -> Said:
         for pauses_left in reversed(range(PAUSES + 1)):
             try:
-                return self._said(call, answer_of(await self._ask_at_some_temperature(call)))
+                answer = await self._ask_at_some_temperature(call)
+                self.replies[call.model, key_of(call.question)] = answer.text
+                return self._said(call, answer_of(answer))
             except UpstreamRateLimited as error:
                 if not pauses_left:
                     raise
