@@ -11,6 +11,7 @@ from junctor.fusion.bench import Bench
 from junctor.fusion.panel import Seat
 from junctor.fusion.plan import Plan
 from junctor.fusion.record import Record
+from junctor.fusion.roll import Roll
 from junctor.fusion.weights import Weights
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +25,7 @@ def bench_of(judge: Picky | None = None, **plan: object) -> tuple[Bench, Record]
     seats = [Seat(name=name, request=request_of()) for name in made.members]
     weights = Weights(ABILITIES, {}, {"j": 0.8})
     cards = {name: model.card for name, model in models.items()}
-    record = Record(made, seats, cards, weights, prompt_tokens=100, verbatim=True)
+    record = Record(made, Roll(seats, cards, weights, prompt_tokens=100, verbatim=True))
     return Bench(made, seats, models, record, weights, 100), record
 
 
@@ -48,7 +49,7 @@ async def test_a_preference_comes_back_as_the_members_seat() -> None:
     opinion = await bench.compare("j", {2: "this one", 0: "another"}, request_of(), 10)
     assert (opinion.preferred, opinion.failed) == (2, None)
     assert {ruling.preferred for ruling in record.verdict.rulings} == {2}
-    assert record.spent.usage == Usage(200, 20)
+    assert record.roll.spent.usage == Usage(200, 20)
 
 
 async def test_an_analysis_comes_with_the_members_names() -> None:
@@ -75,7 +76,7 @@ def test_what_is_done_without_a_judge() -> None:
     assert record.verdict.degraded == "the judge j failed: it is away"
     bench, record = bench_of(Picky("j"), on_judge_failure="best")
     assert bench.do_without("j", "away", vote=1)[0] == 1, "the best member has not answered"
-    record.hear(0, Answer(model="a", text="42", reason="stop"), "42", 0.1)
+    record.roll.hear(0, Answer(model="a", text="42", reason="stop"), "42", 0.1)
     assert bench.do_without("j", "away", vote=1) == (0, "without j, the best member's answer is given")
     bench, _ = bench_of(Picky("j"), on_judge_failure="error")
     with pytest.raises(UpstreamBroken):

@@ -48,7 +48,8 @@ def test_each_member_is_asked_what_the_caller_asks() -> None:
 
 
 def test_what_the_plan_says_of_members_goes_before_what_the_request_says() -> None:
-    request = request_of(max_tokens=50, passthrough={"temperature": msgspec.Raw(b"1.5")})
+    said = {"temperature": msgspec.Raw(b"1.5"), "max_completion_tokens": msgspec.Raw(b"50")}
+    request = request_of(max_tokens=50, passthrough=said)
     (asked,) = seats_of(
         "a",
         request=request,

@@ -10,6 +10,7 @@ from junctor.chat import Event, Finished, Routed, Started, Text, Usage
 from junctor.fusion.panel import Seat
 from junctor.fusion.plan import Plan
 from junctor.fusion.record import Record, begin
+from junctor.fusion.roll import Roll
 from junctor.fusion.telling import NotWritten, Teller
 from junctor.fusion.weights import Weights
 from junctor.pool.fan_out import Ask, ask_all
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.anyio
 def teller_of(model: Picky) -> tuple[Teller, Record]:
     seats = [Seat(name=model.card.name, request=request_of())]
     plan, weights = Plan(name="fusion", members=("w",)), Weights()
-    record = Record(plan, seats, {"w": model.card}, weights, prompt_tokens=9, verbatim=True)
+    record = Record(plan, Roll(seats, {"w": model.card}, weights, prompt_tokens=9, verbatim=True))
     decision = begin(
         plan, seats, weights, decision_id="dec_1", request_id="req_1", prompt_tokens=9, took_us=1.0
     )
@@ -36,7 +37,7 @@ async def test_a_new_answer_is_passed_on_and_paid_for() -> None:
     teller, record = teller_of(model)
     events = [event async for event in teller.write(replace(request_of(), model="w"), can_pay=True)]
     assert [type(event) for event in events] == [Routed, Started, Text, Usage, Routed, Finished]
-    assert record.spent.usage == Usage(100, 10)
+    assert record.roll.spent.usage == Usage(100, 10)
 
 
 async def test_a_member_s_answer_is_given_without_being_asked_again() -> None:
@@ -44,7 +45,7 @@ async def test_a_member_s_answer_is_given_without_being_asked_again() -> None:
     teller, record = teller_of(model)
     replies = [reply async for reply in ask_all([Ask(model, request_of())])]
     assert replies[0].answer is not None
-    record.hear(0, replies[0].answer, "42", 0.1)
+    record.roll.hear(0, replies[0].answer, "42", 0.1)
     record.settle("vote", "it is", 0)
     events = list(teller.give({0: replies[0]}))
     assert [type(event) for event in events] == [Routed, Started, Text, Usage, Routed, Finished]
@@ -65,4 +66,4 @@ async def test_a_writer_without_usage_is_counted() -> None:
     events = [event async for event in teller.write(replace(request_of(), model="w"), can_pay=True)]
     (usage,) = [event for event in events if isinstance(event, Usage)]
     assert usage.output_tokens > 0
-    assert record.spent.usd > 0
+    assert record.roll.spent.usd > 0

@@ -52,7 +52,7 @@ class Bench:
     @property
     def writer(self) -> str:
         """Who writes what is merged: the judge that is named, else the best member."""
-        return self._plan.judge or self._seats[self._record.best].name
+        return self._plan.judge or self._seats[self._record.roll.best].name
 
     def judge_of(self, shown: Collection[int], heard: Collection[int]) -> str | None:
         """Who judges the answers of the seats `shown`; None: there is nobody.
@@ -113,8 +113,8 @@ class Bench:
         if self._plan.on_judge_failure == "error":
             raise UpstreamBroken(f"the judge `{judge}` gave no verdict: {failure}", model=judge)
         self._record.degrade(f"the judge {judge} failed: {failure}")
-        if self._plan.on_judge_failure == "best" and self._record.has_best:
-            return self._record.best, f"without {judge}, the best member's answer is given"
+        if self._plan.on_judge_failure == "best" and self._record.roll.has_best:
+            return self._record.roll.best, f"without {judge}, the best member's answer is given"
         return vote, f"without {judge}, the vote decides"
 
     def can_pay(self, judge: str, calls: int, texts: Iterable[str]) -> bool:
@@ -123,4 +123,4 @@ class Bench:
             return True
         tokens = self._tokens + sum(estimate_tokens(text) for text in texts)
         cost = calls * estimate_usd(self._models[judge].card, tokens, VERDICT_TOKENS)
-        return self._record.spent.usd + cost <= self._plan.max_usd
+        return self._record.roll.spent.usd + cost <= self._plan.max_usd

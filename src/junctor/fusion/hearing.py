@@ -25,7 +25,7 @@ from junctor.chat import (
 )
 from junctor.fusion.ballot import Ballot
 from junctor.fusion.panel import Seat
-from junctor.fusion.record import Record
+from junctor.fusion.roll import Roll
 from junctor.fusion.tools import parse_tool_call
 from junctor.pool.answers import answer_of
 from junctor.pool.fan_out import Ask, Reply, ask_all
@@ -51,7 +51,7 @@ class Hearing:
     """What the members say in one round."""
 
     def __init__(
-        self, models: Mapping[str, Model], ballot: Ballot, record: Record, clock: Callable[[], float]
+        self, models: Mapping[str, Model], ballot: Ballot, roll: Roll, clock: Callable[[], float]
     ) -> None:
         """`models`: by name; each is asked with its retries, and without another to take its place."""
         self.replies = dict[int, Reply]()
@@ -60,7 +60,7 @@ class Hearing:
         "When nobody has answered: why."
         self._models = models
         self._ballot = ballot
-        self._record = record
+        self._roll = roll
         self._clock = clock
 
     async def hear(self, round_: Round) -> AsyncGenerator[Event, None]:
@@ -96,7 +96,7 @@ class Hearing:
         except JunctorError as error:
             self.failure = error
         for at in waiting:
-            self._record.spare(at, self._clock() - began)
+            self._roll.spare(at, self._clock() - began)
 
     def _is_settled(self, round_: Round) -> bool:
         """Words are settled by nobody's calls: what they say has yet to be compared."""
@@ -108,14 +108,14 @@ class Hearing:
         if reply.answer is None:
             if at not in self.replies:
                 self._ballot.fail(at)
-            return Drafted(self._record.fail(at, reply))
+            return Drafted(self._roll.fail(at, reply))
         if round_.seats[at].tools_as_text and round_.tools is not None:
             reply = replace(reply, answer=parse_tool_call(reply.answer, round_.tools))
         assert reply.answer is not None
         self.replies[at] = reply
         answer = vote_of(reply.answer, has_tools=round_.tools is not None)
         self._ballot.put(at, answer)
-        return Drafted(self._record.hear(at, reply.answer, answer, reply.took_s), reply.answer.text)
+        return Drafted(self._roll.hear(at, reply.answer, answer, reply.took_s), reply.answer.text)
 
 
 def vote_of(answer: Answer, *, has_tools: bool) -> str | None:

@@ -25,6 +25,8 @@ TYPICAL_TOKENS = 500
 "Of an answer, where the request states no limit: for estimates."
 _NOT_FOR_MEMBERS = frozenset({"n", "stream_options", "logprobs", "top_logprobs", "store", "metadata"})
 "Fields of the body that make no sense for one answer of several."
+_LIMITS = frozenset({"max_tokens", "max_completion_tokens"})
+"As the caller spelt it: `ChatRequest.max_tokens` says the same."
 
 
 class Seat(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +126,8 @@ def _within(most_usd: float, seats: Sequence[Seat], weights: Weights) -> list[Se
 
 def _request_for(card: ModelCard, plan: Plan, request: ChatRequest, *, tools_as_text: bool) -> ChatRequest:
     """What one member is asked: the caller's request, with what the plan says of members."""
-    passthrough = {name: value for name, value in request.passthrough.items() if name not in _NOT_FOR_MEMBERS}
+    dropped = _NOT_FOR_MEMBERS | (_LIMITS if plan.max_completion_tokens is not None else frozenset[str]())
+    passthrough = {name: value for name, value in request.passthrough.items() if name not in dropped}
     told: dict[str, msgspec.Raw] = {}
     if plan.temperature is not None:
         told["temperature"] = msgspec.Raw(msgspec.json.encode(plan.temperature))

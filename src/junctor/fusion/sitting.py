@@ -31,6 +31,7 @@ from junctor.fusion.hearing import IN_WORDS, Hearing, Round, vote_of
 from junctor.fusion.panel import Seat
 from junctor.fusion.plan import Plan
 from junctor.fusion.record import Record
+from junctor.fusion.roll import Roll
 from junctor.fusion.telling import NotWritten, Teller
 from junctor.fusion.weights import Weights
 from junctor.fusion.writing import render_debate, render_writing
@@ -63,13 +64,12 @@ class Sitting:
         self._decision = decision
         self._save = save
         self._clock = clock
-        self._record = Record(
-            plan, seats, cards, weights, prompt_tokens=prompt_tokens, verbatim=keeps_answers
-        )
+        roll = Roll(seats, cards, weights, prompt_tokens=prompt_tokens, verbatim=keeps_answers)
+        self._record = Record(plan, roll)
         vote, self._votes = weights.vote_for([seat.name for seat in seats])
         self._bench = Bench(plan, seats, models, self._record, weights, prompt.tokens)
         self._ballot = Ballot(vote, self._bench.least_lead)
-        self._hearing = Hearing(models, self._ballot, self._record, clock)
+        self._hearing = Hearing(models, self._ballot, roll, clock)
         self._teller = Teller(models, seats, self._record, decision)
         self._has_tools = "tools" in prompt.needs
         self._analysis: Analysis | None = None
@@ -153,14 +153,14 @@ class Sitting:
                 self._ballot.put(at, vote_of(reply.answer, has_tools=False))
         return None
 
-    async def _elect(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+    async def _elect(self, request: ChatRequest, path: str = "vote") -> AsyncGenerator[Event, None]:
         """By vote; in the mode `auto` a judge is asked where the first two are close."""
         standpoints = self._ballot.count()
         if not standpoints or self._ballot.is_open:
             self._settle_best("most answers cannot be compared")
             return
         rivals = [it.members[0] for it in standpoints[:2]]
-        self._record.settle("vote", self._explain_vote(), rivals[0])
+        self._record.settle(path, self._explain_vote(), rivals[0])
         judge = None
         if self._plan.mode == "auto" and len(rivals) > 1:
             judge = self._bench.judge_of(rivals, self._hearing.replies)
@@ -214,10 +214,9 @@ class Sitting:
                 async for event in events:
                     yield event
             self._count()
-        async with aclosing(self._elect(request)) as events:
+        async with aclosing(self._elect(request, "debate")) as events:
             async for event in events:
                 yield event
-        self._record.rename("debate")
 
     def _challenge(self, at: int, request: ChatRequest) -> Seat:
         """A member's place in the second round."""
@@ -241,9 +240,8 @@ class Sitting:
     @property
     def _best(self) -> int:
         """The best of those that have answered."""
-        return max(
-            self._hearing.replies, key=lambda at: (at == self._record.best, self._ballot.vote.weights[at])
-        )
+        best, weights = self._record.roll.best, self._ballot.vote.weights
+        return max(self._hearing.replies, key=lambda at: (at == best, weights[at]))
 
     def _settle_best(self, why: str) -> None:
         best = self._best

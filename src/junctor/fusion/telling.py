@@ -73,7 +73,7 @@ class Teller:
                             usage = event
                         case Finished():
                             guess = Usage(count_prompt_tokens(request), pieces, estimated=True)
-                            self._record.pay(writer, usage or guess)
+                            self._record.roll.pay(writer, usage or guess)
                             for last in self._end(event):
                                 yield last
                         case Routed():
@@ -88,6 +88,6 @@ class Teller:
 
     def _end(self, finished: Finished) -> Iterator[Event]:
         """What all of it took, the record as it is now complete, and the end."""
-        yield self._record.spent.usage
+        yield self._record.roll.spent.usage
         yield Routed(self._record.decide(self._decision))
         yield finished
