@@ -132,7 +132,7 @@ def _request_for(card: ModelCard, plan: Plan, request: ChatRequest, *, tools_as_
     if plan.temperature is not None:
         told["temperature"] = msgspec.Raw(msgspec.json.encode(plan.temperature))
     if plan.reasoning is not None:
-        told["reasoning"] = plan.reasoning
+        told |= _render_reasoning(plan.reasoning)
     asked = replace(
         request,
         model=card.name,
@@ -144,3 +144,9 @@ def _request_for(card: ModelCard, plan: Plan, request: ChatRequest, *, tools_as_
         passthrough={**passthrough, **told},
     )
     return with_tools_as_text(asked) if tools_as_text else asked
+
+
+def _render_reasoning(said: msgspec.Raw) -> dict[str, msgspec.Raw]:
+    """OpenRouter's object, as the field that OpenAI's API has for the same where it says nothing else."""
+    fields = msgspec.json.decode(said, type=dict[str, msgspec.Raw])
+    return {"reasoning_effort": fields["effort"]} if fields.keys() == {"effort"} else {"reasoning": said}
