@@ -31,6 +31,11 @@ def test_the_demo_shows_both_models_their_reasons_and_the_saving(tmp_path: Path)
     saved = re.search(r"Saved: (\d+)%", shown)
     assert saved
     assert 0 < int(saved.group(1)) < 100
+    fused = shown[shown.index("12 * 12") :]
+    assert "2 of 2 answers agree" in fused
+    assert "scripted 144" in fused
+    assert re.search(r"called off: qwen2.5-coder-\d.5b, whose answer could not have changed that", fused)
+    assert re.search(r"cost: \d+\.\d µUSD, \d+\.\d times qwen2.5-coder-1.5b alone", fused)
     decision = re.search(r"junctor why (dec_\w+)", shown)
     assert decision
     why = subprocess.run(

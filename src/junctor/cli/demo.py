@@ -1,7 +1,8 @@
 """`junctor demo`: the main job, shown with two local models.
 
 Pull both, start a real `junctor serve`, ask through the official OpenAI SDK with `model="auto"`, show what
-was decided and why; then keep serving. With `DEMO_EXIT=1` in the environment it ends after the table.
+was decided and why; ask once with `model="fusion"`, of which a scripted model is the third member; then keep
+serving. With `DEMO_EXIT=1` in the environment it ends after that.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import asyncio
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,12 +27,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from junctor.assemble import weights_dir
-from junctor.chat import EngineDown, JunctorError
+from junctor.chat import EngineDown, JunctorError, Verdict
 from junctor.cli.pull import pull_all
 from junctor.cli.terminal import console, errors, plain_errors
 from junctor.gateway.receipt import render_usd
 from junctor.serving.manifest import shipped
-from junctor.settings import Settings, read_environment
+from junctor.settings import CONFIG_NAME, Settings, read_environment
 
 PORT = Settings().server.port
 START_S = 120
@@ -82,6 +85,22 @@ PROMPTS = (
 )
 
 
+FUSED = "What is 12 * 12? Answer with the number only."
+SCRIPTED = "scripted"
+_THIRD = f"""
+[[models]]
+name = "{SCRIPTED}"
+provider = "scripted"
+ability = 0.2
+price = {{ input = 0.5, output = 2 }}
+script = [
+  {{ when = "12 * 12", text = "144" }},
+  {{ turn = true, text = "I only say what my script says: 144." }},
+]
+"""
+"Dearer and less able than the better of the local models, so that `auto` leaves it alone."
+
+
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
     """What came back for one prompt."""
 
@@ -107,18 +126,25 @@ def demo() -> None:
         folder = weights_dir(Settings(), environment)
         asyncio.run(pull_all(list(shipped().values()), folder, environment))
         errors.print("\n[bold]2. The server[/]")
-        with _serve(_free_port()) as (server, url):
+        with tempfile.TemporaryDirectory() as scratch, _serve(_free_port(), Path(scratch)) as (server, url):
             errors.print('\n[bold]3. The prompts[/], through the OpenAI SDK, with model="auto"')
             answers = _ask_all(url)
+            errors.print(
+                '\n[bold]4. Several models, one answer[/]: the two and a scripted third, model="fusion"'
+            )
+            _ask_fusion(url)
             _print_next_steps(url, answers[0])
             if environment.variables.get("DEMO_EXIT") != "1":
                 _keep_serving(server)
 
 
 @contextmanager
-def _serve(port: int) -> Generator[tuple[subprocess.Popen[bytes], str], None, None]:
-    """A real `junctor serve` in a process of its own, ready to answer."""
-    command = [sys.executable, "-m", "junctor", "serve", "--local", "--port", str(port)]
+def _serve(port: int, folder: Path) -> Generator[tuple[subprocess.Popen[bytes], str], None, None]:
+    """A real `junctor serve` in a process of its own, ready to answer; the folder gets its configuration."""
+    config = folder / CONFIG_NAME
+    tables = [f'[[models]]\nname = "{name}"\nprovider = "local"\n' for name in shipped()]
+    config.write_text("".join(tables) + _THIRD, encoding="utf-8")
+    command = [sys.executable, "-m", "junctor", "serve", "--config", str(config), "--port", str(port)]
     server = subprocess.Popen(command)  # noqa: S603 - our own command line
     url = f"http://127.0.0.1:{port}"
     try:
@@ -216,6 +242,38 @@ def _ask(client: openai.OpenAI, url: str, prompt: Prompt) -> Answered:
     )
 
 
+def _ask_fusion(url: str) -> None:
+    """One question to all three; what each said, who was called off, and what that cost."""
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+    began = time.perf_counter()
+    reply = client.chat.completions.create(
+        model="fusion",
+        messages=[{"role": "user", "content": FUSED}],
+        max_tokens=32,
+        temperature=0,
+    )
+    took_s = time.perf_counter() - began
+    verdict = msgspec.convert((reply.model_extra or {})["fusion"], Verdict)
+    said = [
+        f"{it.model} {it.answer} ({it.took_ms:.0f} ms)" for it in verdict.members if it.status == "answered"
+    ]
+    spared = [it.model for it in verdict.members if it.status == "spared"]
+    times = (
+        ""
+        if verdict.cost_multiple is None
+        else f", {verdict.cost_multiple:.1f} times {verdict.best_member} alone"
+    )
+    console.print(
+        f"\n{FUSED}  [green]{escape(reply.choices[0].message.content or '')}[/]  in {took_s:.1f} s\n"
+        f"members:    {escape('; '.join(said))}\n"
+        f"agreement:  {escape(verdict.because)} [dim]({verdict.path})[/]\n"
+        f"called off: {', '.join(spared) or 'nobody'}"
+        f"{', whose answer could not have changed that' if spared else ''}\n"
+        f"cost:       {verdict.usd * 1e6:.1f} µUSD{times}",
+        soft_wrap=True,
+    )
+
+
 def _row(prompt: Prompt, answered: Answered) -> Sequence[str]:
     limits = "".join(f"\n[cyan]{key} = {escape(str(value))}[/]" for key, value in prompt.junctor.items())
     answer = escape(" ".join(answered.text.split()))
@@ -235,7 +293,7 @@ Why that model?
 
     .venv/bin/junctor why {answered.decision}
 
-Your turn, with curl:
+Your turn, with curl (or "model": "fusion"):
 
     curl {url}/v1/chat/completions -H 'content-type: application/json' \\
       -d '{{"model": "auto", "messages": [{{"role": "user", "content": "Say hello in French."}}]}}'
