@@ -33,8 +33,9 @@ from typing import Any
 import numpy as np
 
 from fusion_data import DataSet, Pattern, Price, Table, make_table, read_pools, read_prices, read_sets
-from fusion_replay import multiply_cost, replay, simulate
-from junctor.pool.vote import Vote, stand
+from fusion_replay import elect, multiply_cost, replay, simulate
+from junctor.fusion.ballot import Ballot
+from junctor.pool.vote import Vote
 from junctor.pool.vote_fit import FittedVote, fit_weights
 
 LABELS = 200
@@ -177,9 +178,15 @@ def evaluate(pool: Pool, labels: int, seed: int, prices: dict[str, Price]) -> di
 
 
 def take(vote: Vote, table: Table, best: int) -> np.ndarray:
-    """(n,) bool: whether the answer that is taken is right; the best member's where none can be compared."""
-    tops = {pattern: stand(vote, pattern).top for pattern in set(table.patterns)}
-    return _read(table, tops, best)
+    """(n,) bool: whether the answer that is taken is right."""
+    return _read(table, {pattern: _elect(vote, pattern, best) for pattern in set(table.patterns)}, best)
+
+
+def _elect(vote: Vote, pattern: Pattern, best: int) -> int:
+    ballot = Ballot(vote)
+    for at, answer in enumerate(pattern):
+        ballot.put(at, answer)
+    return elect(ballot, best)
 
 
 def take_majority(table: Table, fitted: FittedVote) -> np.ndarray:

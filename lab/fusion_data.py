@@ -32,7 +32,7 @@ from junctor.pool.answers import parse_answer
 _FILE = re.compile(r"(?:zeroeval_)?(?P<name>.+)_(?:answers|votes)\.jsonl(?:\.gz)?")
 CHARS_PER_TOKEN = 4.0
 Pools = dict[str, dict[str, list[str]]]
-Pattern = tuple[int | None, ...]
+Pattern = tuple[str | None, ...]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Table:
 
     @cached_property
     def patterns(self) -> list[Pattern]:
-        """For each prompt who gave equal answers, as small numbers: all that a vote sees."""
+        """For each prompt who gave equal answers, as `0`, `1` ...: all that a vote sees."""
         return [_number(row) for row in zip(*self.answers, strict=True)]
 
     @cached_property
@@ -183,8 +183,8 @@ def _canonical(answer: str) -> str | None:
 
 
 def _number(answers: Sequence[str | None]) -> Pattern:
-    numbers = dict[str, int]()
-    return tuple(None if each is None else numbers.setdefault(each, len(numbers)) for each in answers)
+    numbers = dict[str, str]()
+    return tuple(None if each is None else numbers.setdefault(each, str(len(numbers))) for each in answers)
 
 
 # Prices.

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fusion_data import CHARS_PER_TOKEN, Pattern, Price, Table
-from junctor.pool.vote import Vote, is_settled, stand
+from junctor.fusion.ballot import Ballot
+from junctor.pool.vote import Vote
 
 FIRST_TOKEN_S = 0.5
 TOKENS_PER_S = 80.0
@@ -50,6 +51,12 @@ def simulate(chars: np.ndarray, seed: int) -> Arrivals:
     )
 
 
+def elect(ballot: Ballot, best: int) -> int:
+    """Whose answer is given in the mode `vote`; where most answers cannot be compared, the best member's."""
+    standpoints = ballot.count()
+    return best if ballot.is_open or not standpoints else standpoints[0].members[0]
+
+
 def replay(vote: Vote, table: Table, arrivals: Arrivals) -> Replay:
     """Count the votes as they come, and stop as soon as they are settled."""
     orders = arrivals.last.argsort(axis=0, kind="stable").T.tolist()
@@ -73,14 +80,13 @@ def replay(vote: Vote, table: Table, arrivals: Arrivals) -> Replay:
 
 def _count(vote: Vote, pattern: Pattern, order: Sequence[int]) -> tuple[int, bool]:
     """How many are waited for, and whether that changed nothing."""
-    heard = dict[int, int | None]()
-    for at in order:
-        heard[at] = pattern[at]
-        if is_settled(vote, heard):
-            break
-    early, late = stand(vote, [heard.get(at) for at in range(len(pattern))]).top, stand(vote, pattern).top
-    said = [None if top is None else pattern[top] for top in (early, late)]
-    return len(heard), said[0] == said[1]
+    ballot, awaited, early = Ballot(vote), len(order), 0
+    for count, at in enumerate(order, 1):
+        ballot.put(at, pattern[at])
+        if ballot.is_settled and awaited == len(order):
+            awaited, early = count, elect(ballot, 0)
+    late = elect(ballot, 0)
+    return awaited, awaited == len(order) or pattern[early] == pattern[late]
 
 
 def multiply_cost(table: Table, best: int, run: Replay, prices: Mapping[str, Price]) -> tuple[float, str]:

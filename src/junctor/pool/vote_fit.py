@@ -3,7 +3,7 @@
 Pure, with numpy, which the server does not need: imported by the learner's process and the lab alone.
 
 A conditional logit over the distinct answers (McFadden 1974), by Newton's method. With a few hundred prompts
-and five members, weights that are free overfit: one fit in twelve made a pool worse than its best member by
+and a few members, weights that are free overfit: one fit in ten makes a pool worse than its best member by
 more than half a point. So three things hold them back, each as much as the data leave open:
 
     abilities   shrunk to their mean as far as their differences may be noise (vote_prior.py)

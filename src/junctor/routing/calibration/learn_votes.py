@@ -22,8 +22,8 @@ from junctor.routing.calibration.study import Comparison, Studied, Study
 from junctor.routing.calibration.votes import PoolVote, Votes
 
 LEAST_PROMPTS = 50
-"""Fewer are not learnt from: with 50 a vote is within half a point of its best member, or better, in 89 % of
-random pools, with 200 in 98 % (docs/fusion.md)."""
+"""Fewer are not learnt from: with 50 a vote is within half a point of its best member, or better, in 87 % of
+random pools, with 200 in 97 % (docs/fusion.md)."""
 CONFIDENCE = 0.95
 "That a vote in force is worse than its best member."
 
