@@ -52,7 +52,7 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     admin: bool = False
     "Whether it may make, change and revoke keys at `/api/keys`, and have this file read again."
     models: tuple[str, ...] = ()
-    "The models it may use; left out: all. `auto` chooses among them."
+    "The models and fusions it may use; left out: all. `auto` chooses among them, and other fusions ask them."
     requests_per_minute: int | None = None
     "Requests a minute; left out: no limit. So with the other three."
     tokens_per_minute: int | None = None

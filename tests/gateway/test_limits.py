@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from junctor.chat import BudgetExhausted, JunctorError, RateLimited
 from junctor.gateway.estimate import Estimate
 from junctor.gateway.keys import NANO, Grant, make_caller
-from junctor.gateway.limits import LATELY_S, MOST_WAITING, Account, Lease, Limits, Recent, Spendings
+from junctor.gateway.limits import (
+    LATELY_S,
+    MOST_REMEMBERED,
+    MOST_WAITING,
+    Account,
+    Lease,
+    Limits,
+    Recent,
+    Spendings,
+)
 from junctor.pool.ledger import Receipt
 from junctor.pool.ration import Past, Rations
 from junctor.store.failure import StoreFailed
@@ -404,6 +413,18 @@ async def test_a_history_that_is_old_is_forgotten() -> None:
         await ask(world, estimate(CENT // 10))
     world.seconds += 2 * LATELY_S
     (await ask(world, estimate(CENT // 10))).settle(receipt(CENT), whole=True)
+
+
+async def test_the_costs_of_many_fusions_do_not_fill_the_server() -> None:
+    """Each set of members that a request names is remembered apart, up to a point: the oldest go."""
+    world = World(usd_nano_per_day=100 * CENT)
+    for number in range(MOST_REMEMBERED + 10):
+        lease = await ask(world, estimate(0, model=f"fusion of {number}"))
+        lease.settle(receipt(), whole=True)
+    account = world.account
+    assert len(account._history) == MOST_REMEMBERED
+    assert "fusion of 9" not in account._history
+    assert "fusion of 10" in account._history
 
 
 async def test_requests_a_minute() -> None:

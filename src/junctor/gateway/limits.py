@@ -44,6 +44,8 @@ class Spendings(msgspec.Struct, frozen=True, kw_only=True):
     "The largest cost of a whole answer of lately, by the model that was asked for."
 
 
+MOST_REMEMBERED = 1000
+"Costs of so many models, and of fusions of members that requests name, are remembered of one key."
 _WaitFor = Literal["money", "knowledge"]
 LoadSpendings = Callable[[str, datetime], Awaitable[Spendings]]
 "Takes a key's id and the time. Raises `StoreFailed`."
@@ -181,6 +183,8 @@ class Account:
             self._history.setdefault(estimate.model, History()).note(
                 nano, estimate.prompt_nano, self._clock()
             )
+            if len(self._history) > MOST_REMEMBERED:
+                del self._history[next(iter(self._history))]
         self._advance()
 
     def render_headers(self) -> Iterator[tuple[str, str]]:

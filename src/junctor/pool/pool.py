@@ -19,7 +19,9 @@ _MOST_LISTED = 20
 
 def resolve(names: Container[str], name: str) -> str | None:
     """The one of these names that a caller means; None: none of them."""
-    spellings = (name, name.removeprefix(ALIAS_PREFIX), plain_name(name))
+    if name in names:
+        return name
+    spellings = (name.removeprefix(ALIAS_PREFIX), plain_name(name))
     return next((each for each in spellings if each in names), None)
 
 
