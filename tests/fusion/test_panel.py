@@ -58,9 +58,13 @@ def test_what_the_plan_says_of_members_goes_before_what_the_request_says() -> No
         reasoning=msgspec.Raw(b'{"effort":"low"}'),
     )
     assert asked.request.max_tokens == 9
-    assert (
-        msgspec.json.encode(asked.request.passthrough) == b'{"temperature":0.2,"reasoning":{"effort":"low"}}'
-    )
+    assert msgspec.json.encode(asked.request.passthrough) == b'{"temperature":0.2,"reasoning_effort":"low"}'
+
+
+def test_reasoning_that_says_more_than_how_much_is_passed_on_as_it_is() -> None:
+    told = msgspec.Raw(b'{"effort":"low","max_tokens":2000}')
+    (asked,) = seats_of("a", reasoning=told)
+    assert msgspec.json.encode(asked.request.passthrough) == b'{"reasoning":' + bytes(told) + b"}"
 
 
 @pytest.mark.parametrize(
