@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import product
+from math import exp
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from junctor.pool.vote import Vote, is_settled, stand
@@ -39,6 +41,13 @@ def test_agreement_makes_an_answer_likelier() -> None:
     assert together.top == apart.top == 0
     assert together.p_top > apart.p_top
     assert (together.agreeing, together.distinct, together.parsed) == (2 / 3, 2 / 3, 1)
+
+
+def test_one_alone_has_no_bonus_two_have_one_and_three_have_both() -> None:
+    vote = Vote((0.0,) * 4, two=1.0, three=2.0, none=0.0)
+    odds = [exp(0), exp(1), exp(3)]
+    for agreeing, odd in enumerate(odds, 1):
+        assert stand(vote, [7] * agreeing).p_top == pytest.approx(odd / (odd + 1))
 
 
 def test_two_weaker_models_outvote_a_stronger_one() -> None:
@@ -95,6 +104,7 @@ def test_settled_is_what_no_completion_can_change(case: Partial) -> None:
 
 @settings(max_examples=300)
 @given(votes_in_progress(st.floats(-2, 3)))
+@example((Vote((1.0, 0.5, -2.0), 0.1, 0.1, 0.0), {0: 1, 1: 2}))
 def test_weights_below_zero_never_settle_a_vote_wrongly(case: Partial) -> None:
     vote, answers = case
     assert not is_settled(vote, answers) or len(winners(vote, answers)) == 1
@@ -125,3 +135,11 @@ def test_a_majority_is_settled_before_the_last_answer() -> None:
     assert is_settled(four, {0: 7, 1: 7, 2: 8})
     assert not is_settled(four, {2: 7, 3: 7, 1: 8})
     assert not is_settled(four, {0: None, 1: None, 2: None})
+
+
+def test_a_lead_has_to_be_kept_as_well() -> None:
+    """Three of four cannot be caught up; whether they stay ahead by more than one hangs on the fourth."""
+    vote = Vote((1.0,) * 4, 0, 0, 0)
+    assert is_settled(vote, {0: 7, 1: 7, 2: 7}, 1.5)
+    assert not is_settled(vote, {0: 7, 1: 7, 2: 7}, 2.0)
+    assert not is_settled(vote, {0: 7, 1: 7, 2: 8}, 0.5)
