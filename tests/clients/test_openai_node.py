@@ -239,7 +239,8 @@ def test_embeddings(came_to: dict[str, Any]) -> None:
 
 
 def test_models(came_to: dict[str, Any]) -> None:
-    assert came_to["models"] == {"ids": ["small", "large", "hang", "vectors", "auto", "fusion"], "owner": "scripted"}
+    ids = ["small", "large", "hang", "vectors", "auto", "fusion"]
+    assert came_to["models"] == {"ids": ids, "owner": "scripted"}
 
 
 def test_azures_client(came_to: dict[str, Any]) -> None:
