@@ -138,8 +138,8 @@ def test_a_majority_is_settled_before_the_last_answer() -> None:
 
 
 def test_a_lead_has_to_be_kept_as_well() -> None:
-    """Three of four cannot be caught up; whether they stay ahead by more than one hangs on the fourth."""
+    """Three of four cannot be caught up; how far they stay ahead hangs on the fourth."""
     vote = Vote((1.0,) * 4, 0, 0, 0)
     assert is_settled(vote, {0: 7, 1: 7, 2: 7}, 1.5)
-    assert not is_settled(vote, {0: 7, 1: 7, 2: 7}, 2.0)
+    assert not is_settled(vote, {0: 7, 1: 7, 2: 7}, 2.5)
     assert not is_settled(vote, {0: 7, 1: 7, 2: 8}, 0.5)
