@@ -186,7 +186,7 @@ class Judge:
             request=request,
             instructions=read_instructions("judge"),
             parts=material.lay_out(order, labels),
-            closing=f"Which answer is best? The last line of your reply is one of {', '.join(forms)}.",
+            closing=f"Which answer is best? Work it out; then end with one of {', '.join(forms)}.",
             parse=partial(parse_verdict, labels=labels),
             is_json=False,
             ends_at=ends_at,

@@ -16,13 +16,14 @@ import msgspec
 
 from junctor.chat import Answer, Constraints, InternalError, JunctorError, Model, Price, ServerStopping
 from junctor.pool.answers import answer_of
+from junctor.pool.as_text import render_answer
 from junctor.pool.ledger import Entry, Ledger
 from junctor.pool.metered import OK, count_prompt_tokens
 from junctor.pool.prompt import parse_prompt
 from junctor.routing.measuring.judge import Judge, Preference
 from junctor.routing.measuring.shadow import Sample, may_see
 from junctor.routing.measuring.store import SHADOW_ROUTE, MeasureStore, Shadow
-from junctor.routing.measuring.transcript import Transcript, show
+from junctor.routing.measuring.transcript import Transcript
 
 PATIENCE_S = 300.0
 "For the strongest model's answer."
@@ -147,7 +148,8 @@ class Examiner:
             comparable = ours_said is not None and theirs_said is not None
             return "differs" if comparable else "incomparable", None, ""
         name, question = judge.model.card.name, parse_prompt(sample.request).text
-        preferred = await judge.compare(request_id, question, show(sample.answer), show(theirs))
+        shown = render_answer(sample.answer), render_answer(theirs)
+        preferred = await judge.compare(request_id, question, *shown)
         if preferred is None:
             return "undecided", None, name
         return _VERDICT[preferred], DIFFERENCE[preferred], name
@@ -180,7 +182,7 @@ class Examiner:
         limit = sample.request.max_tokens or LONG_ANSWER_TOKENS
         usd = _usd(self._models[sample.strongest].card.price, read, limit)
         if judge is not None:
-            shown = read + limit + len(show(sample.answer)) // _BYTES_PER_TOKEN
+            shown = read + limit + len(render_answer(sample.answer)) // _BYTES_PER_TOKEN
             usd += 2 * _usd(judge.model.card.price, shown, JUDGE_TOKENS)
         return usd
 

@@ -119,9 +119,3 @@ def _join(events: Iterator[Event], model: str, reason: FinishReason) -> Answer:
             calls[event.index] = join_tool_call(calls.get(event.index), event)
     whole = tuple(calls[index] for index in sorted(calls))
     return Answer(model=model, text="".join(text), tool_calls=whole, reason=reason)
-
-
-def show(answer: Answer) -> str:
-    """An answer for a reader: its text, and the tools that it calls."""
-    calls = [f"[calls the tool {call.name} with {call.arguments}]" for call in answer.tool_calls]
-    return "\n".join(filter(None, [answer.text, *calls]))
