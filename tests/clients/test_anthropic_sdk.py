@@ -397,6 +397,7 @@ def test_models(client: Anthropic) -> None:
         "claude-junctor-hang",
         "claude-junctor-hang-claude",
         "claude-junctor-auto",
+        "claude-junctor-fusion",
     ]
     assert client.models.retrieve("claude-junctor-small").display_name == "small"
     with pytest.raises(anthropic.NotFoundError):
