@@ -36,3 +36,21 @@ def test_words_are_compared_without_case_articles_and_punctuation() -> None:
     assert parse_phrase("one two three", 2) is None
     assert parse_phrase("I don't know", 5) == ""
     assert parse_value("x" * 201) is None
+
+
+@pytest.mark.parametrize(
+    ("stated", "value"),
+    [
+        ("'x y.'", "'x y.'"),
+        ("'  pad '", "'  pad '"),
+        ('"aB-c"', "'aB-c'"),
+        ("''", "''"),
+        (r"'it\'s'", "'it's'"),
+        ("`'A1b'`", "'A1b'"),
+        ("'18'", "18"),
+        ('"The Great Gatsby"', "great gatsby"),
+        ("'k' and 'v'", "k and v"),
+    ],
+)
+def test_a_string_of_a_program_counts_letter_by_letter_and_a_title_does_not(stated: str, value: str) -> None:
+    assert parse_value(stated) == value

@@ -249,3 +249,19 @@ def test_similarity_is_symmetric_and_between_0_and_1(one: str, other: str) -> No
 )
 def test_what_leads_up_to_a_short_answer_is_no_part_of_it(text: str, value: str | None) -> None:
     assert parse_answer(text) == value
+
+
+@pytest.mark.parametrize(
+    ("stated", "value"),
+    [
+        ("(3, 5)", "(3,5)"),
+        ("[0, 2)", "[0,2)"),
+        ("[1, 2, 'Ab']", "[1,2,'Ab']"),
+        ("{'a': 1, 'b': 2}", "{'a':1,'b':2}"),
+        ("(B), because", "B"),
+        ("(3", "(3"),
+    ],
+)
+def test_a_statement_does_not_end_within_brackets(stated: str, value: str) -> None:
+    assert parse_answer(f"The answer is {stated}") == value
+    assert parse_answer(f"The answer is {stated}.") == value

@@ -46,6 +46,9 @@ _GROUPED = {
     ",": re.compile(r"[1-9]\d{0,2}(?:,\d{2,3})*,\d{3}"),
     ".": re.compile(r"[1-9]\d{0,2}(?:\.\d{3}){2,}"),
 }
+_QUOTED = re.compile(r"""[`*_\s]*(?:'((?:[^'\\\n]|\\.)*)'|"((?:[^"\\\n]|\\.)*)")[`*_\s.,;!?]*""")
+_NAME = re.compile(r"[A-Z]?[a-z]+(?: [A-Z]?[a-z]+)*")
+"Words as they are written in prose: quotes are put around titles, too."
 _ARTICLES = frozenset({"a", "an", "the"})
 _ABSTAINS = frozenset(
     {
@@ -81,6 +84,8 @@ FEW = 5
 
 def parse_value(text: str, *, words: int = 30) -> str | None:
     """The value of a stated answer. None: there is none, it abstains, or it is more than so many words."""
+    if (literal := _parse_literal(text[: MOST_CHARS + 1])) is not None:
+        return literal
     text = _trim(text[: MOST_CHARS + 1])
     if not text or len(text) > MOST_CHARS:
         return None
@@ -97,6 +102,17 @@ def parse_value(text: str, *, words: int = 30) -> str | None:
     if phrase and phrase.count(" ") >= FEW and (number := find_only_number(plain)) is not None:
         return number
     return phrase or None
+
+
+def _parse_literal(text: str) -> str | None:
+    """A string of a program, letter by letter; None for what is none, and for numbers and names in quotes."""
+    quoted = _QUOTED.fullmatch(text)
+    if quoted is None or len(text) > MOST_CHARS:
+        return None
+    inside = quoted[1] if quoted[1] is not None else quoted[2]
+    if _NAME.fullmatch(inside) or render_number(_trim(inside)) is not None:
+        return None
+    return "'" + inside.replace("\\'", "'").replace('\\"', '"') + "'"
 
 
 def find_only_number(text: str) -> str | None:

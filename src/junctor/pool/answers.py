@@ -252,11 +252,19 @@ def _after_marker(text: str) -> str | None:
     said = match[1]
     if choice := _CHOICE_LINE.fullmatch(said):
         return choice[1]
-    end = _SENTENCE_END.search(said)
-    for part in (said[: end.start()] if end else said, said):
+    for part in (said[: _find_end(said)], said):
         if (value := parse_value(part, words=WORDS)) is not None:
             return value
     return None
+
+
+def _find_end(said: str) -> int:
+    """Where the statement ends: not within brackets, as in `(3, 5)`."""
+    for end in _SENTENCE_END.finditer(said):
+        before = said[: end.start()]
+        if sum(map(before.count, "([{")) <= sum(map(before.count, ")]}")):
+            return end.start()
+    return len(said)
 
 
 def _short(text: str) -> str | None:
