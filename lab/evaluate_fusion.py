@@ -183,7 +183,7 @@ def take(vote: Vote, table: Table, best: int) -> np.ndarray:
 
 
 def _elect(vote: Vote, pattern: Pattern, best: int) -> int:
-    ballot = Ballot(vote)
+    ballot = Ballot(vote, may_be_open=False)
     for at, answer in enumerate(pattern):
         ballot.put(at, answer)
     return elect(ballot, best)

@@ -80,7 +80,7 @@ def replay(vote: Vote, table: Table, arrivals: Arrivals) -> Replay:
 
 def _count(vote: Vote, pattern: Pattern, order: Sequence[int]) -> tuple[int, bool]:
     """How many are waited for, and whether that changed nothing."""
-    ballot, awaited, early = Ballot(vote), len(order), 0
+    ballot, awaited, early = Ballot(vote, may_be_open=False), len(order), 0
     for count, at in enumerate(order, 1):
         ballot.put(at, pattern[at])
         if ballot.is_settled and awaited == len(order):

@@ -57,6 +57,15 @@ def test_where_most_cannot_be_compared_there_is_nothing_to_count() -> None:
     assert not ballot_of(UNEVEN, "1", None, None, None).is_open
 
 
+def test_where_only_votes_count_one_answer_is_enough_to_count() -> None:
+    ballot = Ballot(EVEN, may_be_open=False)
+    assert ballot.is_open
+    for at, answer in enumerate((None, None, "1", "1", "1")):
+        ballot.put(at, answer)
+    assert not ballot.is_open
+    assert ballot.is_settled
+
+
 def test_answers_that_might_make_the_question_an_open_one_are_waited_for() -> None:
     """Nobody can catch up with the leader, and yet two essays would show that there is nothing to count."""
     ballot = ballot_of(Vote((1.0, 0.6, 0.6), 0.0, 0.0, 0.0), "1")

@@ -69,6 +69,18 @@ async def test_in_the_mode_vote_what_cannot_be_compared_goes_to_the_best_member(
     assert last_verdict(events).path == "best member"
 
 
+async def test_in_the_mode_vote_whatever_can_be_compared_is_counted() -> None:
+    made = Made([member("a", POEM), member("b", ESSAY), member("c", "42")], abilities=EVEN, mode="vote")
+    assert text_of(await made.ask()) == "42"
+
+
+async def test_answers_that_were_cut_short_do_not_make_a_question_an_open_one() -> None:
+    cut = {"text": POEM, "finish": "length"}
+    made = Made([member("a", cut), member("b", cut), member("c", "42")], abilities=EVEN)
+    verdict = last_verdict(await made.ask())
+    assert (verdict.path, verdict.chosen) == ("vote", 2)
+
+
 async def test_a_stream_ends_with_the_usage_of_all_and_the_complete_record() -> None:
     """The order that chat/events.py describes."""
     made = Made([member("a", "42"), member("b", "41"), member("c", "42")], abilities=EVEN, mode="vote")

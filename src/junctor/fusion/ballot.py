@@ -25,10 +25,12 @@ class Standpoint(msgspec.Struct, frozen=True, kw_only=True):
 class Ballot:
     """Answers as they come; who has failed, or said nothing that can be compared, votes for nobody."""
 
-    def __init__(self, vote: Vote, lead: float = 0.0) -> None:
-        """`lead`: how far ahead the first has to be for nobody else to have a say, logits."""
+    def __init__(self, vote: Vote, lead: float = 0.0, *, may_be_open: bool = True) -> None:
+        """`lead`: how far ahead the first has to be for nobody else to have a say, logits. `may_be_open`:
+        whether answers that cannot be compared speak against counting the others."""
         self.vote = vote
         self._lead = lead
+        self._may_be_open = may_be_open
         self._answers = dict[int, str | None]()
         "Of those that have answered, or failed."
         self._failed = set[int]()
@@ -49,15 +51,17 @@ class Ballot:
 
     @property
     def is_open(self) -> bool:
-        """Whether most of what was answered, by weight, cannot be compared: there is nothing to count."""
-        return self._weigh(comparable=True) < max(self._weigh(comparable=False), _LEAST_P)
+        """Whether nothing, or less than half by weight, of what was answered can be compared."""
+        others = self._weigh(comparable=False) if self._may_be_open else 0.0
+        return self._weigh(comparable=True) < max(others, _LEAST_P)
 
     @property
     def is_settled(self) -> bool:
         """Whether no answer that may still come can change who wins, or that the votes are counted at all."""
         pending = sum(weight for at, weight in enumerate(self.vote.weights) if at not in self._answers)
         comparable = self._weigh(comparable=True)
-        if comparable == 0 or comparable < self._weigh(comparable=False) + pending:
+        others = self._weigh(comparable=False) + pending if self._may_be_open else 0.0
+        if comparable == 0 or comparable < others:
             return False
         return is_settled(self.vote, self._answers, self._lead)
 

@@ -112,9 +112,12 @@ class Hearing:
         if round_.seats[at].tools_as_text and round_.tools is not None:
             reply = replace(reply, answer=parse_tool_call(reply.answer, round_.tools))
         assert reply.answer is not None
-        self.replies[at] = reply
         answer = vote_of(reply.answer, has_tools=round_.tools is not None)
-        self._ballot.put(at, answer)
+        if reply.answer.reason not in ("length", "content_filter"):
+            self._ballot.put(at, answer)
+        elif at not in self.replies:
+            self._ballot.fail(at)  # cut short: it says nothing of whether the question is an open one
+        self.replies[at] = reply
         return Drafted(self._roll.hear(at, reply.answer, answer, reply.took_s), reply.answer.text)
 
 

@@ -68,7 +68,8 @@ class Sitting:
         self._record = Record(plan, roll)
         vote, self._votes = weights.vote_for([seat.name for seat in seats])
         self._bench = Bench(plan, seats, models, self._record, weights, prompt.tokens)
-        self._ballot = Ballot(vote, self._bench.least_lead)
+        counts = plan.mode in ("vote", "debate")
+        self._ballot = Ballot(vote, self._bench.least_lead, may_be_open=not counts)
         self._hearing = Hearing(models, self._ballot, roll, clock)
         self._teller = Teller(models, seats, self._record, decision)
         self._has_tools = "tools" in prompt.needs
@@ -157,7 +158,7 @@ class Sitting:
         """By vote; in the mode `auto` a judge is asked where the first two are close."""
         standpoints = self._ballot.count()
         if not standpoints or self._ballot.is_open:
-            self._settle_best("most answers cannot be compared")
+            self._settle_best("the answers cannot be compared")
             return
         rivals = [it.members[0] for it in standpoints[:2]]
         self._record.settle(path, self._explain_vote(), rivals[0])
