@@ -123,8 +123,9 @@ class Picky:
         says: str | None = None,
         writes: str = "A new one.",
         usd: float = 1.0,
+        window: int = 8192,
     ) -> None:
-        self.card = member(name, usd=usd).card
+        self.card = member(name, usd=usd, window=window).card
         self.requests = list[ChatRequest]()
         self._likes = likes
         self._says = says

@@ -85,6 +85,12 @@ def test_a_member_that_the_callers_limits_rule_out_is_not_asked(limits: Constrai
             seats_of("a", request=request_of(constraints=limits))
 
 
+def test_a_member_that_chooses_others_keeps_to_the_callers_limits() -> None:
+    limits = Constraints(never=("b",), mode="cost", max_usd=9.0, needs=("json",))
+    (asked,) = seats_of("a", request=request_of(constraints=limits))
+    assert asked.request.constraints == Constraints(never=("b",), mode="cost")
+
+
 def test_members_that_cannot_read_the_request_are_not_asked() -> None:
     small, a = seats_of("small", "a")
     assert small.left_out == "its window of 5 tokens is too small"

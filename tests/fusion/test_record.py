@@ -52,12 +52,6 @@ def test_all_calls_add_up_and_are_compared_with_the_best_member_alone() -> None:
     assert verdict.best_member == "b"
 
 
-def test_the_cost_of_a_best_member_that_was_called_off_is_estimated() -> None:
-    record = record_of()
-    record.roll.hear(0, answer(usage=Usage(1000, 0)), "42", 0.5)
-    assert record.verdict.cost_multiple == pytest.approx(0.001 / 0.01)
-
-
 def test_who_is_left_out_is_never_the_best_and_costs_nothing() -> None:
     record = record_of(left_out="excluded by `never`")
     verdict = record.verdict

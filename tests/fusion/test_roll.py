@@ -23,3 +23,11 @@ def test_being_late_in_a_second_round_costs_the_prompt_once_more() -> None:
     (first, *_) = roll.members
     assert (first.status, first.answer, first.input_tokens) == ("answered", "42", 2000)
     assert first.usd == pytest.approx(0.00201) == roll.spent.usd
+
+
+def test_a_best_member_that_was_called_off_would_have_said_as_much_as_the_others() -> None:
+    roll = record_of().roll
+    roll.hear(0, answer(usage=Usage(1000, 400)), "42", 0.5)
+    roll.hear(2, answer(usage=Usage(1000, 600)), "42", 0.5)
+    roll.spare(1, 0.5)
+    assert roll.best_usd == pytest.approx((1000 + 500) * 10 / 1e6)

@@ -233,6 +233,22 @@ async def test_without_an_analysis_it_is_written_all_the_same() -> None:
     assert "no analysis" in (last_verdict(events).degraded or "")
 
 
+async def test_a_writer_whose_window_is_too_small_leaves_a_members_answer() -> None:
+    writer = Picky("j", writes="Both, in one.", window=900)
+    models = [member("a", POEM * 100), member("b", ESSAY * 100), writer]
+    made = Made(models, members=("a", "b"), judge="j", mode="merge")
+    verdict = last_verdict(await made.ask())
+    assert verdict.path == "best member"
+    assert "window" in (verdict.degraded or "")
+
+
+async def test_what_writing_would_cost_is_within_the_limit_too() -> None:
+    writer = Picky("j", usd=1e5)
+    made = Made([member("a", POEM), member("b", ESSAY), writer], members=("a", "b"), judge="j", mode="merge")
+    verdict = last_verdict(await made.ask(max_usd=0.1))
+    assert (verdict.path, writer.requests) == ("best member", [])
+
+
 async def test_a_writer_that_fails_before_its_first_words_leaves_a_members_answer() -> None:
     broken = member("j", {"fail": "upstream_broken"})
     made = Made(

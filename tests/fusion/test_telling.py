@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 from panels import Picky, member, request_of
 
-from junctor.chat import Event, Finished, Routed, Started, Text, Usage
+from junctor.chat import Finished, Routed, Started, Text, Usage
 from junctor.fusion.panel import Seat
 from junctor.fusion.plan import Plan
 from junctor.fusion.record import Record, begin
@@ -28,14 +28,10 @@ def teller_of(model: Picky) -> tuple[Teller, Record]:
     return Teller({"w": model}, seats, record, decision), record
 
 
-async def read(teller: Teller, *, can_pay: bool = True) -> list[Event]:
-    return [event async for event in teller.write(replace(request_of(), model="w"), can_pay=can_pay)]
-
-
 async def test_a_new_answer_is_passed_on_and_paid_for() -> None:
     model = Picky("w", writes="New.")
     teller, record = teller_of(model)
-    events = [event async for event in teller.write(replace(request_of(), model="w"), can_pay=True)]
+    events = [event async for event in teller.write(replace(request_of(), model="w"))]
     assert [type(event) for event in events] == [Routed, Started, Text, Usage, Routed, Finished]
     assert record.roll.spent.usage == Usage(100, 10)
 
@@ -52,18 +48,16 @@ async def test_a_member_s_answer_is_given_without_being_asked_again() -> None:
     assert len(model.requests) == 1
 
 
-async def test_what_may_not_cost_more_is_not_written() -> None:
-    model = Picky("w")
-    teller, _ = teller_of(model)
-    with pytest.raises(NotWritten, match="max_usd"):
-        await read(teller, can_pay=False)
-    assert not model.requests
+async def test_a_writer_that_fails_before_its_first_words_has_written_nothing() -> None:
+    teller, _ = teller_of(member("w", {"fail": "upstream_broken"}))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(NotWritten):
+        [event async for event in teller.write(replace(request_of(), model="w"))]
 
 
 async def test_a_writer_without_usage_is_counted() -> None:
     model = member("w", "One, two, three")
     teller, record = teller_of(model)  # pyright: ignore[reportArgumentType]
-    events = [event async for event in teller.write(replace(request_of(), model="w"), can_pay=True)]
+    events = [event async for event in teller.write(replace(request_of(), model="w"))]
     (usage,) = [event for event in events if isinstance(event, Usage)]
     assert usage.output_tokens > 0
     assert record.roll.spent.usd > 0

@@ -80,15 +80,16 @@ def render_parts(parts: Sequence[Part], mark: str, most_chars: int = MOST_CHARS)
     return "\n\n".join(fence(part.name, part.text, mark, most_chars) for part in parts)
 
 
-def fit(card: ModelCard, parts: Sequence[Part]) -> int:
-    """The most characters of each part, such that the judge can read all and reply.
+def fit(card: ModelCard, parts: Sequence[Part], read_tokens: int = 0) -> int:
+    """The most characters of each part, such that a model can read all and reply.
 
     Raises `TooLong`. All parts have the same limit: no answer is shown more of because of its place.
+    `read_tokens`: of what it reads beside the parts.
     """
     sizes = [min(len(part.text), MOST_CHARS) for part in parts]
     sample = "".join(part.text[:MOST_CHARS] for part in parts)
     per_token = min(_MOST_CHARS_PER_TOKEN, len(sample) / max(1, estimate_tokens(sample)))
-    tokens = card.window - limit_reply(card) - OWN_TOKENS
+    tokens = card.window - limit_reply(card) - OWN_TOKENS - read_tokens
     each = share(sizes, int(tokens * per_token * _MARGIN))
     if each < min(LEAST_CHARS, max(sizes)):
         raise TooLong(

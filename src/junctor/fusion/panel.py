@@ -138,7 +138,7 @@ def _request_for(card: ModelCard, plan: Plan, request: ChatRequest, *, tools_as_
         model=card.name,
         stream=False,
         relay=None,
-        constraints=Constraints(),
+        constraints=replace(request.constraints, max_usd=None, needs=(), min_window=None),
         fusion=None,
         max_tokens=plan.max_completion_tokens or request.max_tokens,
         passthrough={**passthrough, **told},

@@ -78,11 +78,14 @@ class Roll:
 
     @property
     def best_usd(self) -> float:
-        """What the best member alone costs: as it did, else as estimated."""
-        name = self._members[self.best].model
-        return next(
-            (it.usd for it in self._members if it.model == name and it.usd), self._estimates[self.best]
-        )
+        """What the best member alone costs: as it did, else for an answer as long as the others' are."""
+        best, heard = self._members[self.best], [it for it in self._members if it.status == "answered"]
+        if done := [it for it in heard if it.model == best.model]:
+            return done[0].usd
+        price = self._cards[best.model].price
+        if price is None or not heard:
+            return self._estimates[self.best]
+        return price.usd(self._tokens, round(sum(it.output_tokens for it in heard) / len(heard)))
 
     def hear(self, at: int, answer: Answer, compared: str | None, took_s: float) -> Draft:
         """A member's whole answer. `compared`: its value; None: not comparable."""

@@ -24,7 +24,7 @@ from junctor.pool.metered import count_prompt_tokens
 
 
 class NotWritten(Exception):
-    """The writer failed before its first words."""
+    """There is no new answer: the writer was not asked, or failed before its first words."""
 
 
 class Teller:
@@ -57,10 +57,8 @@ class Teller:
                 case _:
                     yield event
 
-    async def write(self, request: ChatRequest, *, can_pay: bool) -> AsyncGenerator[Event, None]:
+    async def write(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """A new answer, as it comes. Raises `NotWritten` before its first words."""
-        if not can_pay:
-            raise NotWritten("max_usd leaves nothing for it")
         writer, pieces, begun = request.model, 0, False
         usage: Usage | None = None
         yield Routed(self._record.decide(self._decision))

@@ -32,13 +32,19 @@ def render_writing(
 
     `candidates`: member and answer; the writer sees letters. `most_chars`: of each of them.
     """
+    parts = parts_of(candidates, analysis)
+    asked = _user(_fill(read_instructions("writing"), parts, make_mark(), most_chars))
+    has_spoken = _last_role(request) == "assistant"
+    return _append(request, [asked] if has_spoken else [_assistant(_AWAITING), asked])
+
+
+def parts_of(candidates: Sequence[tuple[str, str]], analysis: Analysis | None) -> list[Part]:
+    """What the writer is shown beside the caller's messages."""
     labels = label_answers(len(candidates))
     parts = [Part(f"DRAFT {label}", text) for label, (_, text) in zip(labels, candidates, strict=True)]
     if analysis is not None:
         parts.append(Part("COMPARISON", _tell_analysis(analysis, candidates, labels)))
-    asked = _user(_fill(read_instructions("writing"), parts, make_mark(), most_chars))
-    has_spoken = _last_role(request) == "assistant"
-    return _append(request, [asked] if has_spoken else [_assistant(_AWAITING), asked])
+    return parts
 
 
 def render_debate(
