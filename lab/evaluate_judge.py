@@ -2,9 +2,10 @@
 
     .venv/bin/python lab/evaluate_judge.py --data DIR [--json OUT] [--judge GPT-4/Vanilla ...]
 
-`DIR` holds llmbar_pairs.jsonl.gz, one pair a line: `subset`, `input`, `output_1`, `output_2`, `label` (1 or
-2: the better output), and `judges`, {"model/prompt": [winner, winner]}: which output that judge preferred
-when output 1 was shown first, and when output 2 was; null where it gave no verdict. The verdicts are those
+`DIR`, or its `fusion/`, holds llmbar_pairs.jsonl.gz, one pair a line: `subset`, `input`, `output_1`,
+`output_2`, `label` (1 or 2: the better output), and `judges`, {"model/prompt": [winner, winner]}: which
+output that judge preferred when output 1 was shown first, and when output 2 was; null where it gave no
+verdict. The verdicts are those
 that LLMBar was published with (Zeng et al., "Evaluating Large Language Models at Evaluating Instruction
 Following", 2024; github.com/princeton-nlp/LLMBar, MIT).
 
@@ -99,7 +100,10 @@ class Replayed:
 
 
 def read_pairs(folder: Path) -> list[Pair]:
-    with gzip.open(folder / FILE, "rb") as lines:
+    found = [path for path in (folder / FILE, folder / "fusion" / FILE) if path.is_file()]
+    if not found:
+        raise SystemExit(f"there is no {FILE} in {folder}, nor in its fusion/")
+    with gzip.open(found[0], "rb") as lines:
         return [msgspec.json.decode(line, type=Pair) for line in lines]
 
 

@@ -34,7 +34,8 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_harness_comes_to_what_was_stored(tmp_path: Path) -> None:
-    write_pairs(tmp_path)
+    (tmp_path / "fusion").mkdir()
+    write_pairs(tmp_path / "fusion")
     out = tmp_path / "out.json"
     done = run(str(LAB / "evaluate_judge.py"), "--data", str(tmp_path), "--json", str(out))
     assert done.returncode == 0, done.stderr
