@@ -94,3 +94,24 @@ def test_a_judge_that_guesses_weighs_nothing() -> None:
     assert weigh_ruling(0.5) == weigh_ruling(0.2) == 0
     assert weigh_ruling(0.75) == pytest.approx(1.0986, abs=1e-4)
     assert weigh_ruling(1.0) < 5
+
+
+def test_whether_a_question_is_open_does_not_hang_on_who_came_first() -> None:
+    vote = Vote((0.1, 0.2, 0.3, 0.6), two=0.3, three=0.1, none=0.0)
+    said = {0: "1", 1: "1", 2: "1", 3: None}
+    found = set[bool]()
+    for order in ((0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)):
+        ballot = Ballot(vote)
+        for at in order:
+            ballot.put(at, said[at])
+        found.add(ballot.is_open)
+    assert found == {False}
+
+
+def test_members_whose_votes_weigh_nothing_may_still_make_a_question_an_open_one() -> None:
+    ballot = Ballot(Vote((0.0, 0.0, 0.0), two=0.0, three=0.0, none=0.0))
+    ballot.put(0, "1")
+    assert not ballot.is_settled
+    ballot.put(1, None)
+    ballot.put(2, None)
+    assert ballot.is_open

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import inf, log
+from collections.abc import Iterable, Sequence
+from math import fsum, inf, log
 
 import msgspec
 
@@ -52,15 +52,15 @@ class Ballot:
     @property
     def is_open(self) -> bool:
         """Whether nothing, or less than half by weight, of what was answered can be compared."""
-        others = self._weigh(comparable=False) if self._may_be_open else 0.0
-        return self._weigh(comparable=True) < max(others, _LEAST_P)
+        others = self._weigh(self._told(comparable=False)) if self._may_be_open else 0.0
+        return self._weigh(self._told(comparable=True)) < max(others, _LEAST_P)
 
     @property
     def is_settled(self) -> bool:
         """Whether no answer that may still come can change who wins, or that the votes are counted at all."""
-        pending = sum(weight for at, weight in enumerate(self.vote.weights) if at not in self._answers)
-        comparable = self._weigh(comparable=True)
-        others = self._weigh(comparable=False) + pending if self._may_be_open else 0.0
+        pending = [at for at in range(len(self.vote.weights)) if at not in self._answers]
+        comparable = self._weigh(self._told(comparable=True))
+        others = self._weigh([*self._told(comparable=False), *pending]) if self._may_be_open else 0.0
         if comparable == 0 or comparable < others:
             return False
         return is_settled(self.vote, self._answers, self._lead)
@@ -83,13 +83,17 @@ class Ballot:
         ]
         return tuple(sorted(found, key=lambda it: -it.p))
 
-    def _weigh(self, *, comparable: bool) -> float:
-        """The weight of those whose answers are of that kind; each counts a little, whatever its weight."""
-        return sum(
-            max(self.vote.weights[at], _LEAST_P)
+    def _told(self, *, comparable: bool) -> list[int]:
+        """Whose answers are of that kind."""
+        return [
+            at
             for at, answer in self._answers.items()
             if at not in self._failed and (answer is not None) == comparable
-        )
+        ]
+
+    def _weigh(self, members: Iterable[int]) -> float:
+        """Their weight; each counts a little. Exactly rounded: it does not hang on who came first."""
+        return fsum(max(self.vote.weights[at], _LEAST_P) for at in members)
 
 
 def margin(standpoints: Sequence[Standpoint]) -> float:
