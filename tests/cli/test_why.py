@@ -67,6 +67,33 @@ def test_it_explains_by_decision_or_request_also_when_the_server_is_gone(
     assert "USD" in said
 
 
+@pytest.mark.parametrize("prefix", ["chatcmpl-", "resp_", "msg_"])
+def test_it_explains_by_the_id_of_a_reply(answered: Mapping[str, str], junctor: Junctor, prefix: str) -> None:
+    """curl shows no headers unless asked to; the reply's own id is what a caller has before the eyes."""
+    by_request = junctor("why", answered["x-request-id"])
+    by_reply = junctor("why", answered["x-request-id"].replace("req_", prefix))
+    assert by_reply.exit_code == 0
+    assert by_reply.stdout == by_request.stdout
+
+
+def test_without_an_id_it_explains_the_newest(answered: Mapping[str, str], junctor: Junctor) -> None:
+    newest = junctor("why")
+    assert newest.exit_code == 0
+    assert newest.stdout == junctor("why", answered["x-request-id"]).stdout
+
+
+def test_without_an_id_and_a_request_it_says_so(home: Path, junctor: Junctor) -> None:
+    async def make() -> None:
+        async with Database(home / "data" / "junctor.db"):
+            pass
+
+    (home / "data").mkdir(exist_ok=True)
+    asyncio.run(make())
+    done = junctor("why")
+    assert done.exit_code == 1
+    assert "holds no request yet" in done.stderr.replace("\n", "")
+
+
 def test_an_unknown_id_is_explained(answered: Mapping[str, str], junctor: Junctor) -> None:
     done = junctor("why", "dec_nothing")
     assert done.exit_code == 1

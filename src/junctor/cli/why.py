@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,9 @@ from junctor.routing.errors import UnknownDecision
 from junctor.routing.store import DecisionStore
 from junctor.store.database import Database
 
+_REPLY = re.compile(r"^(chatcmpl-|resp_|msg_)(?=[0-9a-f]{32}$)")
+"Ids of replies end like those of their requests."
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
@@ -27,7 +31,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def why(
-    id: Annotated[str, typer.Argument(help="Of a decision (dec_...) or of a request (req_...).")],  # noqa: A002
+    id: Annotated[  # noqa: A002
+        str | None,
+        typer.Argument(help="Of a decision (dec_...), a request (req_...) or a reply; left out: the newest."),
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Explain a decision. Reads the database on this machine; the server need not run."""
@@ -45,14 +52,21 @@ def why(
         _print_outcome(row)
 
 
-async def _find(path: Path, wanted: str) -> tuple[Decision | None, LedgerRow | None]:
+async def _find(path: Path, wanted: str | None) -> tuple[Decision | None, LedgerRow | None]:
     async with Database(path) as database:
+        ledger = LedgerStore(database)
+        if wanted is None:
+            newest = await ledger.recent(1)
+            if not newest:
+                raise UnknownDecision(f"{path} holds no request yet")
+            wanted = newest[0].request_id
+        wanted = _REPLY.sub("req_", wanted)
         decision = await DecisionStore(database).find(wanted)
-        row = await LedgerStore(database).find(decision.request_id if decision else wanted)
+        row = await ledger.find(decision.request_id if decision else wanted)
     if decision is None and row is None:
         raise UnknownDecision(
             f"{path} holds no decision or request {wanted!r}; the id stands in the reply headers "
-            "x-junctor-decision and x-request-id"
+            "x-junctor-decision and x-request-id, and in the reply's own id"
         )
     return decision, row
 
