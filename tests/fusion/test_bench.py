@@ -5,14 +5,17 @@ from __future__ import annotations
 import pytest
 from panels import Picky, member, request_of
 
-from junctor.chat import Answer, UpstreamBroken, Usage
+from junctor.chat import UpstreamBroken, Usage
 from junctor.fusion.ballot import weigh_ruling
 from junctor.fusion.bench import Bench
+from junctor.fusion.billing import Books
 from junctor.fusion.panel import Seat
 from junctor.fusion.plan import Plan
 from junctor.fusion.record import Record
 from junctor.fusion.roll import Roll
 from junctor.fusion.weights import Weights
+from junctor.pool.choice import Policy
+from junctor.pool.resilient import Resilience
 
 pytestmark = pytest.mark.anyio
 
@@ -24,9 +27,9 @@ def bench_of(judge: Picky | None = None, **plan: object) -> tuple[Bench, Record]
     made = Plan(name="fusion", members=("a", "b", "c"), judge="j" if judge else None, **plan)  # pyright: ignore[reportArgumentType]
     seats = [Seat(name=name, request=request_of()) for name in made.members]
     weights = Weights(ABILITIES, {}, {"j": 0.8})
-    cards = {name: model.card for name, model in models.items()}
-    record = Record(made, Roll(seats, cards, weights, prompt_tokens=100, verbatim=True))
-    return Bench(made, seats, models, record, weights, 100), record
+    books = Books(models, Resilience(Policy(attempts=1)))
+    record = Record(made, Roll(seats, books.cards, weights, prompt_tokens=100, verbatim=True))
+    return Bench(made, seats, books, record, weights, 100), record
 
 
 def test_the_judge_that_is_named_judges_and_writes() -> None:
@@ -76,7 +79,7 @@ def test_what_is_done_without_a_judge() -> None:
     assert record.verdict.degraded == "the judge j failed: it is away"
     bench, record = bench_of(Picky("j"), on_judge_failure="best")
     assert bench.do_without("j", "away", vote=1)[0] == 1, "the best member has not answered"
-    record.roll.hear(0, Answer(model="a", text="42", reason="stop"), "42", 0.1)
+    record.roll.hear(0, "42", 0.1)
     assert bench.do_without("j", "away", vote=1) == (0, "without j, the best member's answer is given")
     bench, _ = bench_of(Picky("j"), on_judge_failure="error")
     with pytest.raises(UpstreamBroken):

@@ -64,6 +64,7 @@ async def test_a_caller_who_leaves_calls_off_all_members() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert [it.status for it in made.verdict.members] == ["spared", "spared"]
+    assert [it.status for it in made.verdict.members] == ["cut", "cut"]
+    assert made.verdict.saved_answers == 0, "they could have changed everything"
     gc.collect()
     assert asyncio.all_tasks() == before

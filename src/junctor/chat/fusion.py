@@ -52,7 +52,8 @@ class MemberReply(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     status: Literal["answered", "failed", "cut", "spared", "left_out"]
-    "`cut`: too late; `spared`: its answer could not have changed anything; `left_out`: not asked."
+    """`cut`: too late, or the request ended before; `spared`: its answer could not have changed anything;
+    `left_out`: not asked."""
     reason: str | None = None
     "Why it gave no answer, in words."
     answer: str | None = None
@@ -64,7 +65,7 @@ class MemberReply(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int = 0
     output_tokens: int = 0
     usd: float = 0.0
-    "What its tokens cost; estimated for one that was cut or spared."
+    "What all its calls cost; of one that was cut, spared or failed, as far as it had come."
     took_ms: float = 0.0
 
 

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
-from junctor.chat import Analysis, ChatRequest, Model, UpstreamBroken
+from junctor.chat import Analysis, ChatRequest, UpstreamBroken
 from junctor.fusion.ballot import weigh_ruling
+from junctor.fusion.billing import Books
 from junctor.fusion.judge import Judge
 from junctor.fusion.panel import Seat, estimate_usd
 from junctor.fusion.plan import Plan
@@ -37,14 +38,14 @@ class Bench:
         self,
         plan: Plan,
         seats: Sequence[Seat],
-        models: Mapping[str, Model],
+        books: Books,
         record: Record,
         weights: Weights,
         prompt_tokens: int,
     ) -> None:
         self._plan = plan
         self._seats = seats
-        self._models = models
+        self._books = books
         self._record = record
         self._weights = weights
         self._tokens = prompt_tokens
@@ -86,7 +87,7 @@ class Bench:
         if not self.can_pay(judge, 2, shown.values()):
             return Opinion(failed="max_usd leaves nothing for it")
         places = list(shown)
-        judgement = await Judge(self._models[judge]).compare(
+        judgement = await self._ask(judge).compare(
             request, list(shown.values()), within_s=min(JUDGE_S, left_s)
         )
         self._record.judged(judge, judgement.rulings, places)
@@ -99,11 +100,12 @@ class Bench:
         """The answers compared, by whoever writes; or why there is no such comparison."""
         if not self.can_pay(self.writer, 2, [text for _, text in told]):
             return None, "max_usd leaves nothing for it"
-        analysed = await Judge(self._models[self.writer]).analyse(
-            request, told, within_s=min(JUDGE_S, left_s)
-        )
-        self._record.analysed(self.writer, analysed.analysis, analysed.ruling)
+        analysed = await self._ask(self.writer).analyse(request, told, within_s=min(JUDGE_S, left_s))
+        self._record.analysed(self.writer, analysed.analysis)
         return analysed.analysis, analysed.failed
+
+    def _ask(self, judge: str) -> Judge:
+        return Judge(self._books.open(judge, self._record.roll.pay), prices=self._books.prices)
 
     def do_without(self, judge: str, failure: str, *, vote: int) -> tuple[int, str]:
         """Whose answer is given without a judge, and why. `vote`: the seat that the vote is for.
@@ -122,5 +124,5 @@ class Bench:
         if self._plan.max_usd is None:
             return True
         tokens = self._tokens + sum(estimate_tokens(text) for text in texts)
-        cost = calls * estimate_usd(self._models[judge].card, tokens, VERDICT_TOKENS)
+        cost = calls * estimate_usd(self._books.cards[judge], tokens, VERDICT_TOKENS)
         return self._record.roll.spent.usd + cost <= self._plan.max_usd

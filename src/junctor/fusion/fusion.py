@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 
 from junctor.chat import ChatRequest, Decision, Event, Model, ModelCard
+from junctor.fusion.billing import Books
 from junctor.fusion.panel import seat
 from junctor.fusion.plan import Plan, for_request
 from junctor.fusion.record import begin
@@ -13,7 +14,7 @@ from junctor.fusion.sitting import Sitting
 from junctor.fusion.weights import Weights
 from junctor.pool.metered import count_prompt_tokens
 from junctor.pool.prompt import parse_prompt
-from junctor.pool.resilient import Resilience, Resilient
+from junctor.pool.resilient import Resilience
 
 
 class Fusion:
@@ -35,7 +36,8 @@ class Fusion:
         """`models`: those that may be members or judges, by name. `presets`: what a request may name instead
         of this plan. Without `keeps_answers` decisions say who agreed, and not on what."""
         self._plan = plan
-        self._models = {name: Resilient([model], resilience) for name, model in models.items()}
+        self._models = models
+        self._books = Books(models, resilience)
         self._resilience = resilience
         self._presets = presets
         self._weights = weights
@@ -43,7 +45,7 @@ class Fusion:
         self._new_id = new_id
         self._keeps_answers = keeps_answers
         self._clock = clock
-        self.card = card_of(plan, {name: model.card for name, model in models.items()})
+        self.card = card_of(plan, self._books.cards)
 
     def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """As `Model.answer`. Raises `BadRequest` and `NoModelFits` before anybody is asked."""
@@ -71,7 +73,7 @@ class Fusion:
         sitting = Sitting(
             plan,
             seats,
-            self._models,
+            self._books,
             self._weights,
             prompt,
             decision=decision,

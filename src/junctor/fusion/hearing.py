@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 
 import msgspec
 from msgspec.structs import replace
@@ -24,6 +25,7 @@ from junctor.chat import (
     UpstreamUnavailable,
 )
 from junctor.fusion.ballot import Ballot
+from junctor.fusion.billing import Books
 from junctor.fusion.panel import Seat
 from junctor.fusion.roll import Roll
 from junctor.fusion.tools import parse_tool_call
@@ -50,15 +52,12 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
 class Hearing:
     """What the members say in one round."""
 
-    def __init__(
-        self, models: Mapping[str, Model], ballot: Ballot, roll: Roll, clock: Callable[[], float]
-    ) -> None:
-        """`models`: by name; each is asked with its retries, and without another to take its place."""
+    def __init__(self, books: Books, ballot: Ballot, roll: Roll, clock: Callable[[], float]) -> None:
         self.replies = dict[int, Reply]()
         "Whole answers, by seat."
         self.failure: JunctorError = UpstreamUnavailable("no member was asked")
         "When nobody has answered: why."
-        self._models = models
+        self._books = books
         self._ballot = ballot
         self._roll = roll
         self._clock = clock
@@ -71,9 +70,7 @@ class Hearing:
         for at in set(range(len(round_.seats))).difference(asked):
             if at not in self.replies:
                 self._ballot.fail(at)
-        asks = [
-            Ask(Speaking(self._models[seat.name]), seat.request) for seat in round_.seats if not seat.left_out
-        ]
+        asks = [self._ask(at, round_.seats[at]) for at in asked]
         replies = ask_all(
             asks,
             within_s=round_.within_s,
@@ -98,6 +95,9 @@ class Hearing:
         for at in waiting:
             self._roll.spare(at, self._clock() - began)
 
+    def _ask(self, at: int, seat: Seat) -> Ask:
+        return Ask(Speaking(self._books.open(seat.name, partial(self._roll.pay, at=at))), seat.request)
+
     def _is_settled(self, round_: Round) -> bool:
         """Words are settled by nobody's calls: what they say has yet to be compared."""
         if not self._ballot.is_settled:
@@ -118,7 +118,7 @@ class Hearing:
         elif at not in self.replies:
             self._ballot.fail(at)  # cut short: it says nothing of whether the question is an open one
         self.replies[at] = reply
-        return Drafted(self._roll.hear(at, reply.answer, answer, reply.took_s), reply.answer.text)
+        return Drafted(self._roll.hear(at, answer, reply.took_s), reply.answer.text)
 
 
 def vote_of(answer: Answer, *, has_tools: bool) -> str | None:

@@ -15,13 +15,15 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial, reduce
+from operator import add
 from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from junctor.chat import Analysis, Answer, ChatRequest, JunctorError, Model, Ruling, Usage, collect
+from junctor.chat import Analysis, ChatRequest, JunctorError, Model, Price, Ruling, collect
+from junctor.fusion.billing import Bill, Billed
 from junctor.fusion.case import (
     Material,
     Part,
@@ -35,7 +37,6 @@ from junctor.fusion.case import (
 from junctor.fusion.findings import TIE, Fault, FaultKind, parse_analysis, parse_verdict, read_reply
 from junctor.fusion.instructions import read_instructions
 from junctor.pool.fence import make_mark
-from junctor.pool.metered import cost_of, count_prompt_tokens
 
 FEWEST, MOST = 2, 8
 "Answers that can be compared."
@@ -43,7 +44,6 @@ ASKED = 2
 "Times for each verdict: a reply that is not in the form asked for has one repair."
 _TEMPERATURE = {"temperature": msgspec.Raw(b"0")}
 _JSON = msgspec.Raw(b'{"type":"json_object"}')
-_BYTES_PER_TOKEN = 4
 _shuffle: Callable[[list[int]], None] = random.SystemRandom().shuffle
 
 T = TypeVar("T")
@@ -77,9 +77,7 @@ class _Heard(NamedTuple, Generic[T]):
     """What came of one question, its repair included."""
 
     found: T | Fault
-    input_tokens: int
-    output_tokens: int
-    usd: float
+    bill: Bill
     took_ms: float
 
 
@@ -106,12 +104,15 @@ class Judge:
         make_mark: Callable[[], str] = make_mark,
         shuffle: Callable[[list[int]], None] = _shuffle,
         clock: Callable[[], float] = time.monotonic,
+        prices: Mapping[str, Price] | None = None,
     ) -> None:
-        """`model`: metered. `shuffle`: in place. `clock` gives seconds, never backwards."""
+        """`model`: metered. `shuffle`: in place. `clock` gives seconds, never backwards. `prices`: as `Billed`
+        has them."""
         self.model = model
         self._make_mark = make_mark
         self._shuffle = shuffle
         self._clock = clock
+        self._prices = prices
 
     async def compare(self, request: ChatRequest, candidates: Sequence[str], *, within_s: float) -> Judgement:
         """Which of 2 to 8 answers serves the request best. Never raises a `JunctorError`.
@@ -199,26 +200,24 @@ class Judge:
 
     async def _ask(self, question: _Question[T]) -> _Heard[T]:
         """Ask, and once more where the reply is not in the form asked for."""
-        began, read, written, usd = self._clock(), 0, 0, 0.0
+        began, bills = self._clock(), [Bill()]
+        model = Billed(self.model, bills.append, self._prices)
         found: T | Fault = Fault("judge_upstream_error", "had no time left")
         for _ in range(ASKED):
             if (left_s := question.ends_at - self._clock()) <= 0:
                 break
             try:
                 asked = self._render(question, left_s)
-                answer = await collect(self.model.answer(asked))
+                answer = await collect(model.answer(asked))
             except (JunctorError, TooLong) as error:
                 found = Fault("judge_upstream_error", f"failed: {error}")
                 break
-            usage = answer.usage or _count(asked, answer)
-            read, written = read + usage.input_tokens, written + usage.output_tokens
-            usd += cost_of(usage, self.model.card.price)
             text = read_reply(answer)
             found = text if isinstance(text, Fault) else question.parse(text)
             if not isinstance(found, Fault):
                 break
             question = _with_repair(question, answer.text, found)
-        return _Heard(found, read, written, usd, (self._clock() - began) * 1e3)
+        return _Heard(found, reduce(add, bills), (self._clock() - began) * 1e3)
 
     def _render(self, question: _Question[T], left_s: float) -> ChatRequest:
         """The question as a request. Raises `TooLong`."""
@@ -264,11 +263,6 @@ def _in_second_person(fault: Fault) -> str:
     )
 
 
-def _count(asked: ChatRequest, answer: Answer) -> Usage:
-    """Where the upstream did not count: as the ledger does."""
-    return Usage(count_prompt_tokens(asked), -(-len(answer.text) // _BYTES_PER_TOKEN), estimated=True)
-
-
 def _render_ruling(
     heard: _Heard[T], order: tuple[int, ...], preferred: int | None, failed: str | None
 ) -> Ruling:
@@ -276,8 +270,8 @@ def _render_ruling(
         order=order,
         preferred=preferred,
         failed=failed,
-        input_tokens=heard.input_tokens,
-        output_tokens=heard.output_tokens,
-        usd=heard.usd,
+        input_tokens=heard.bill.usage.input_tokens,
+        output_tokens=heard.bill.usage.output_tokens,
+        usd=heard.bill.usd,
         took_ms=heard.took_ms,
     )

@@ -50,8 +50,6 @@ class Record:
 
     def judged(self, judge: str, rulings: Sequence[Ruling], places: Sequence[int]) -> None:
         """Note what a judge said. `places`: the members whose answers it was shown, as it counts them."""
-        for ruling in rulings:
-            self.roll.pay_ruling(ruling)
         told = [
             replace(
                 ruling,
@@ -62,9 +60,8 @@ class Record:
         ]
         self._verdict = replace(self._verdict, judge=judge, rulings=(*self._verdict.rulings, *told))
 
-    def analysed(self, judge: str, analysis: Analysis | None, ruling: Ruling) -> None:
-        """Note a judge's comparison of the answers, and what it took."""
-        self.roll.pay_ruling(ruling)
+    def analysed(self, judge: str, analysis: Analysis | None) -> None:
+        """Note a judge's comparison of the answers."""
         self._verdict = replace(self._verdict, judge=judge, analysis=analysis)
 
     def degrade(self, why: str) -> None:

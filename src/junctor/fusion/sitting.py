@@ -8,7 +8,7 @@ comes out: nothing is run here, so nothing is run twice.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -19,11 +19,11 @@ from junctor.chat import (
     Constraints,
     Decision,
     Event,
-    Model,
     Routed,
 )
 from junctor.fusion.ballot import Ballot
 from junctor.fusion.bench import Bench
+from junctor.fusion.billing import Books
 from junctor.fusion.case import TooLong, fit
 from junctor.fusion.deciding import Decider
 from junctor.fusion.hearing import Hearing, Round
@@ -44,7 +44,7 @@ class Sitting:
         self,
         plan: Plan,
         seats: Sequence[Seat],
-        models: Mapping[str, Model],
+        books: Books,
         weights: Weights,
         prompt: Prompt,
         *,
@@ -55,22 +55,21 @@ class Sitting:
         keeps_answers: bool,
         clock: Callable[[], float],
     ) -> None:
-        """`models`: members and judges by name, each with its retries. `save` takes the decision once."""
-        cards = {name: model.card for name, model in models.items()}
+        """`books`: of members and judges. `save` takes the decision once."""
         self._plan = plan
         self._seats = seats
-        self._models = models
+        self._books = books
         self._decision = decision
         self._save = save
         self._clock = clock
-        roll = Roll(seats, cards, weights, prompt_tokens=prompt_tokens, verbatim=keeps_answers)
+        roll = Roll(seats, books.cards, weights, prompt_tokens=prompt_tokens, verbatim=keeps_answers)
         self._record = Record(plan, roll)
         vote, votes = weights.vote_for([seat.name for seat in seats])
-        self._bench = Bench(plan, seats, models, self._record, weights, prompt.tokens)
+        self._bench = Bench(plan, seats, books, self._record, weights, prompt.tokens)
         counts = plan.mode in ("vote", "debate")
         self._ballot = Ballot(vote, self._bench.least_lead, may_be_open=not counts)
-        self._hearing = Hearing(models, self._ballot, roll, clock)
-        self._teller = Teller(models, seats, self._record, decision)
+        self._hearing = Hearing(books, self._ballot, roll, clock)
+        self._teller = Teller(books, seats, self._record, decision)
         self._has_tools = "tools" in prompt.needs
         self._prompt_tokens = prompt.tokens
         self._ends_at = clock() + total_s
@@ -138,7 +137,7 @@ class Sitting:
         if not self._bench.can_pay(writer, 1, [text for _, text in told]):
             raise NotWritten("max_usd leaves nothing for it")
         try:
-            room = fit(self._models[writer].card, parts_of(told, self._decider.analysis), self._prompt_tokens)
+            room = fit(self._books.cards[writer], parts_of(told, self._decider.analysis), self._prompt_tokens)
         except TooLong as error:
             raise NotWritten(str(error)) from error
         messages = render_writing(request, told, self._decider.analysis, most_chars=room)

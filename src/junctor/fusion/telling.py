@@ -11,16 +11,15 @@ from junctor.chat import (
     Event,
     Finished,
     JunctorError,
-    Model,
     Routed,
     Started,
     Usage,
 )
+from junctor.fusion.billing import Books
 from junctor.fusion.panel import Seat
 from junctor.fusion.record import Record
 from junctor.pool.fan_out import Reply, say_again
 from junctor.pool.hedged import says_something
-from junctor.pool.metered import count_prompt_tokens
 
 
 class NotWritten(Exception):
@@ -30,10 +29,8 @@ class NotWritten(Exception):
 class Teller:
     """Passes the answer on, between the record as it is before it and as it is after it."""
 
-    def __init__(
-        self, models: Mapping[str, Model], seats: Sequence[Seat], record: Record, decision: Decision
-    ) -> None:
-        self._models = models
+    def __init__(self, books: Books, seats: Sequence[Seat], record: Record, decision: Decision) -> None:
+        self._books = books
         self._seats = seats
         self._record = record
         self._decision = decision
@@ -59,25 +56,20 @@ class Teller:
 
     async def write(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """A new answer, as it comes. Raises `NotWritten` before its first words."""
-        writer, pieces, begun = request.model, 0, False
-        usage: Usage | None = None
+        begun = False
+        writer = self._books.open(request.model, self._record.roll.pay)
         yield Routed(self._record.decide(self._decision))
         try:
-            async with aclosing(self._models[writer].answer(request)) as events:
+            async with aclosing(writer.answer(request)) as events:
                 async for event in events:
                     begun = begun or says_something(event)
                     match event:
-                        case Usage():
-                            usage = event
                         case Finished():
-                            guess = Usage(count_prompt_tokens(request), pieces, estimated=True)
-                            self._record.roll.pay(writer, usage or guess)
                             for last in self._end(event):
                                 yield last
-                        case Routed():
+                        case Usage() | Routed():
                             pass
                         case _:
-                            pieces += 1
                             yield event
         except JunctorError as error:
             if begun:
