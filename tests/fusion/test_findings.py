@@ -157,7 +157,7 @@ def test_an_analysis_with_nothing_to_say_is_one() -> None:
         (
             json.dumps(EMPTY | {"unique_insights": [{"model": "C", "insight": ""}]}),
             "judge_schema_mismatch",
-            "'C'",
+            "none of A, B",
         ),
         (
             json.dumps(EMPTY | {"unique_insights": [{"model": "north", "insight": ""}]}),

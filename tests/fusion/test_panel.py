@@ -9,8 +9,8 @@ import pytest
 from panels import member, request_of
 
 from junctor.chat import BadRequest, ChatRequest, Constraints, Model, NoModelFits, UnsupportedByModel
-from junctor.fusion.panel import Seat, seat
-from junctor.fusion.plan import Plan
+from junctor.fusion.panel import Seat, check, seat
+from junctor.fusion.plan import Plan, keep_to
 from junctor.fusion.weights import Weights
 from junctor.pool.prompt import parse_prompt
 
@@ -32,7 +32,9 @@ def seats_of(
 ) -> Sequence[Seat]:
     request = request or request_of()
     wanted = Plan(name="fusion", members=names, **plan)  # pyright: ignore[reportArgumentType]
-    return seat(wanted, MODELS, request, parse_prompt(request), weights=Weights(abilities), away=away or {})
+    check(wanted, MODELS, request)
+    kept = keep_to(wanted, request.constraints)
+    return seat(kept, MODELS, request, parse_prompt(request), weights=Weights(abilities), away=away or {})
 
 
 def test_each_member_is_asked_what_the_caller_asks() -> None:

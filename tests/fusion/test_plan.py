@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from junctor.chat import BadRequest, FusionOptions
-from junctor.fusion.plan import Plan, for_request
+from junctor.chat import BadRequest, Constraints, FusionOptions
+from junctor.fusion.plan import Plan, for_request, keep_to
 
 PLAN = Plan(name="fusion", members=("a", "b", "c"), mode="vote", quorum=2)
 CHEAP = Plan(name="cheap", members=("a", "a"), mode="merge")
@@ -27,3 +28,23 @@ def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
     with pytest.raises(BadRequest, match="there is no preset `dear`; there are `cheap`") as caught:
         for_request(PLAN, {"cheap": CHEAP}, FusionOptions(preset="dear"))
     assert caught.value.param == "fusion.preset"
+
+
+@pytest.mark.parametrize(
+    ("limits", "judge"),
+    [
+        (Constraints(), "j"),
+        (Constraints(only=("a", "j")), "j"),
+        (Constraints(only=("a",)), None),
+        (Constraints(never=("j",)), None),
+    ],
+)
+def test_a_judge_whom_the_caller_rules_out_is_none(limits: Constraints, judge: str | None) -> None:
+    assert keep_to(Plan(name="x", members=("a",), judge="j"), limits).judge == judge
+
+
+def test_of_two_limits_on_the_cost_the_lower_one_holds() -> None:
+    plan = Plan(name="x", members=("a",), max_usd=0.5)
+    assert keep_to(plan, Constraints(max_usd=0.1)).max_usd == 0.1
+    assert keep_to(plan, Constraints(max_usd=0.9)).max_usd == 0.5
+    assert keep_to(msgspec.structs.replace(plan, max_usd=None), Constraints()).max_usd is None

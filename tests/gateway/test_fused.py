@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from junctor.chat import BadRequest, Constraints, FusionMode, FusionOptions
 from junctor.fusion.plan import Plan, for_request
-from junctor.gateway.fused import Fused, as_asked, label_of, members_asked, paths_of_judging
+from junctor.gateway.fused import Fused, as_asked, judges_asked, label_of, members_asked, paths_of_judging
 
 FUSED = Fused(
     members=("a", "b", "b"), able=frozenset("abc"), presets=frozenset({"few"}), judge="c", max_usd=1.0
@@ -53,6 +54,13 @@ def test_the_requests_limits_leave_some_members() -> None:
     assert members_asked(FUSED, Constraints()) == ["a", "b", "b"]
     assert members_asked(FUSED, Constraints(only=("b",))) == ["b", "b"]
     assert members_asked(FUSED, Constraints(never=("b",))) == ["a"]
+
+
+def test_a_judge_that_the_requests_limits_rule_out_leaves_it_to_a_member() -> None:
+    judged = msgspec.structs.replace(FUSED, judge="j")
+    assert judges_asked(judged, Constraints()) == ["j"]
+    assert judges_asked(judged, Constraints(never=("j",))) == ["a", "b", "b"]
+    assert judges_asked(judged, Constraints(only=("b",))) == ["b", "b"]
 
 
 @pytest.mark.parametrize(

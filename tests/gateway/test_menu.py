@@ -184,6 +184,13 @@ def test_a_judge_that_the_key_may_not_use_gives_way_to_the_best_member_that_it_m
     assert MENU.permit(caller("cheap", "dear"), "twice", fused(name="twice")).fusion is None
 
 
+def test_a_judge_that_the_key_may_use_is_among_those_that_it_narrows_a_fusion_to() -> None:
+    """Only the caller's own `only` may rule it out."""
+    both = caller("cheap", "dear")
+    assert MENU.permit(both, "twice", fused(name="twice")).constraints.only == ("cheap", "dear")
+    assert MENU.permit(both, "twice", fused(name="twice", only=("cheap",))).constraints.only == ("cheap",)
+
+
 @pytest.mark.parametrize(
     ("options", "param"),
     [

@@ -10,10 +10,11 @@ from junctor.chat import Analysis, ChatRequest, UpstreamBroken
 from junctor.fusion.ballot import weigh_ruling
 from junctor.fusion.billing import Books
 from junctor.fusion.judge import Judge
-from junctor.fusion.panel import Seat, estimate_usd
+from junctor.fusion.panel import TYPICAL_TOKENS, Seat, estimate_usd
 from junctor.fusion.plan import Plan
 from junctor.fusion.record import Record
 from junctor.fusion.weights import Weights
+from junctor.pool.metered import count_prompt_tokens
 from junctor.pool.prompt import estimate_tokens
 
 JUDGE_S = 60.0
@@ -121,8 +122,24 @@ class Bench:
 
     def can_pay(self, judge: str, calls: int, texts: Iterable[str]) -> bool:
         """Whether what is left of `max_usd` is enough for so many questions about these texts."""
-        if self._plan.max_usd is None:
-            return True
         tokens = self._tokens + sum(estimate_tokens(text) for text in texts)
         cost = calls * estimate_usd(self._books.cards[judge], tokens, VERDICT_TOKENS)
-        return self._record.roll.spent.usd + cost <= self._plan.max_usd
+        return self._is_within(cost)
+
+    def can_argue(self, seats: Iterable[Seat]) -> bool:
+        """Whether it is enough for one more round of these."""
+        return self._is_within(
+            sum(
+                estimate_usd(
+                    self._books.cards[seat.name],
+                    count_prompt_tokens(seat.request),
+                    seat.request.max_tokens or TYPICAL_TOKENS,
+                )
+                for seat in seats
+                if seat.left_out is None
+            )
+        )
+
+    def _is_within(self, usd: float) -> bool:
+        limit = self._plan.max_usd
+        return limit is None or self._record.roll.spent.usd + usd <= limit

@@ -15,6 +15,7 @@ from junctor.fusion.hearing import IN_WORDS, Hearing, Round, vote_of
 from junctor.fusion.panel import Seat
 from junctor.fusion.plan import Plan
 from junctor.fusion.record import Record
+from junctor.fusion.tools import without_tools
 from junctor.fusion.writing import render_debate
 
 
@@ -146,8 +147,11 @@ class Decider:
 
     async def _argue(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """One more round, in which each sees the answers that differ from its own; then the vote."""
-        if len(self._ballot.count()) > 1 and not self._ballot.is_open:
-            seats = [self._challenge(at, request) for at in range(len(self._seats))]
+        may_differ = len(self._ballot.count()) > 1 and not self._ballot.is_open
+        seats = [self._challenge(at, request) for at in range(len(self._seats))] if may_differ else []
+        if may_differ and not self._bench.can_argue(seats):
+            self._record.degrade("no second round: max_usd leaves nothing for it")
+        elif may_differ:
             within_s = min(self._plan.deadline_ms / 1e3, self._left_s())
             round_ = Round(seats=seats, may_stop=False, within_s=within_s, quorum=None, grace_s=0.0)
             async with aclosing(self._hearing.hear(round_)) as events:
@@ -168,7 +172,7 @@ class Decider:
         if not others:
             return replace(seat, left_out="all others agree with it")
         messages = render_debate(request, self._words(at), others)
-        asked = replace(seat.request, messages=messages, tools=None, tool_choice=None)
+        asked = without_tools(replace(seat.request, messages=messages))
         return replace(seat, request=asked, tools_as_text=False)
 
     @property

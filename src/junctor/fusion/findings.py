@@ -114,9 +114,9 @@ def parse_analysis(text: str, names: Mapping[str, str]) -> Analysis | Fault:
         return Fault("judge_schema_mismatch", f"replied with JSON of another form: {error}")
     except BAD_JSON as error:
         return Fault("judge_not_valid_json", f"did not reply with JSON alone: {error}")
-    except _UnknownLetter as error:
+    except _UnknownLetter:
         letters = ", ".join(names)
-        return Fault("judge_schema_mismatch", f"named an answer {str(error)!r}; there are {letters}")
+        return Fault("judge_schema_mismatch", f"named an answer that is none of {letters}")
 
 
 class _UnknownLetter(Exception):
@@ -129,7 +129,7 @@ def _name_members(said: _Analysis, names: Mapping[str, str]) -> Analysis:
     def name(letter: str) -> str:
         known = names.get(letter.strip().upper().removeprefix("ANSWER").strip())
         if known is None:
-            raise _UnknownLetter(letter[:20])
+            raise _UnknownLetter
         return known
 
     return Analysis(

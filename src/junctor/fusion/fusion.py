@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 
 from junctor.chat import ChatRequest, Decision, Event, Model, ModelCard
 from junctor.fusion.billing import Books
-from junctor.fusion.panel import seat
-from junctor.fusion.plan import Plan, for_request
+from junctor.fusion.panel import check, seat
+from junctor.fusion.plan import Plan, for_request, keep_to
 from junctor.fusion.record import begin
 from junctor.fusion.sitting import Sitting
 from junctor.fusion.weights import Weights
@@ -51,6 +51,8 @@ class Fusion:
         """As `Model.answer`. Raises `BadRequest` and `NoModelFits` before anybody is asked."""
         began = time.perf_counter()
         plan = for_request(self._plan, self._presets, request.fusion)
+        check(plan, self._models, request)
+        plan = keep_to(plan, request.constraints)
         total_s = self._total_s(request)
         prompt = parse_prompt(request)
         seats = seat(

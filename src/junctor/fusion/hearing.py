@@ -109,14 +109,18 @@ class Hearing:
             if at not in self.replies:
                 self._ballot.fail(at)
             return Drafted(self._roll.fail(at, reply))
+        is_cut = reply.answer.reason in ("length", "content_filter")
+        if is_cut and at in self.replies:
+            error = UpstreamBroken("its answer was cut short", model=reply.model)
+            return Drafted(self._roll.fail(at, replace(reply, answer=None, error=error)))
         if round_.seats[at].tools_as_text and round_.tools is not None:
             reply = replace(reply, answer=parse_tool_call(reply.answer, round_.tools))
         assert reply.answer is not None
         answer = vote_of(reply.answer, has_tools=round_.tools is not None)
-        if reply.answer.reason not in ("length", "content_filter"):
+        if is_cut:
+            self._ballot.fail(at)  # it says nothing of whether the question is an open one
+        else:
             self._ballot.put(at, answer)
-        elif at not in self.replies:
-            self._ballot.fail(at)  # cut short: it says nothing of whether the question is an open one
         self.replies[at] = reply
         return Drafted(self._roll.hear(at, answer, reply.took_s), reply.answer.text)
 
@@ -126,6 +130,17 @@ def vote_of(answer: Answer, *, has_tools: bool) -> str | None:
     if has_tools and not answer.tool_calls:
         return IN_WORDS
     return answer_of(answer)
+
+
+def is_answer(event: Event) -> bool:
+    """Whether it is more than silence."""
+    match event:
+        case Text():
+            return event.text != "" and not event.text.isspace()
+        case ToolCall():
+            return True
+        case _:
+            return False
 
 
 class Speaking:
@@ -140,15 +155,8 @@ class Speaking:
         has_said, has_thought = False, False
         async with aclosing(self._model.answer(request)) as events:
             async for event in events:
-                match event:
-                    case Text():
-                        has_said = has_said or (not event.text.isspace() and event.text != "")
-                    case ToolCall():
-                        has_said = True
-                    case Thought():
-                        has_thought = True
-                    case _:
-                        pass
+                has_said = has_said or is_answer(event)
+                has_thought = has_thought or isinstance(event, Thought)
                 yield event
         if not has_said:
             what = "thought, and said nothing" if has_thought else "said nothing"

@@ -36,6 +36,7 @@ from junctor.fusion.case import (
 )
 from junctor.fusion.findings import TIE, Fault, FaultKind, parse_analysis, parse_verdict, read_reply
 from junctor.fusion.instructions import read_instructions
+from junctor.fusion.plan import who_may
 from junctor.pool.fence import make_mark
 
 FEWEST, MOST = 2, 8
@@ -106,8 +107,8 @@ class Judge:
         clock: Callable[[], float] = time.monotonic,
         prices: Mapping[str, Price] | None = None,
     ) -> None:
-        """`model`: metered. `shuffle`: in place. `clock` gives seconds, never backwards. `prices`: as `Billed`
-        has them."""
+        """`model`: metered. `shuffle`: in place. `clock` gives seconds, never backwards. `prices`: of those
+        that may answer for it."""
         self.model = model
         self._make_mark = make_mark
         self._shuffle = shuffle
@@ -236,6 +237,7 @@ class Judge:
             id=question.request.id,
             caller=question.request.caller,
             within_s=left_s,
+            constraints=who_may(question.request),
         )
 
 

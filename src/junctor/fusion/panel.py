@@ -23,7 +23,7 @@ from junctor.pool.prompt import Prompt
 
 TYPICAL_TOKENS = 500
 "Of an answer, where the request states no limit: for estimates."
-_NOT_FOR_MEMBERS = frozenset({"n", "stream_options", "logprobs", "top_logprobs", "store", "metadata"})
+_NOT_FOR_ONE = frozenset({"n", "stream_options", "logprobs", "top_logprobs", "store", "metadata"})
 "Fields of the body that make no sense for one answer of several."
 _LIMITS = frozenset({"max_tokens", "max_completion_tokens"})
 "As the caller spelt it: `ChatRequest.max_tokens` says the same."
@@ -53,9 +53,8 @@ def seat(
 ) -> tuple[Seat, ...]:
     """A seat for each member, in their order, those who are left out too.
 
-    Raises `BadRequest` where the members are no such; `NoModelFits` where nobody is left to ask.
+    Raises `NoModelFits` where nobody is left to ask.
     """
-    _check(plan, models, request)
     seats = list[Seat]()
     for name in plan.members:
         card = models[name].card
@@ -64,13 +63,18 @@ def seat(
         why = _objection(card, request.constraints, prompt) or away.get(name)
         usd = estimate_usd(card, prompt.tokens, asked.max_tokens or TYPICAL_TOKENS)
         seats.append(Seat(name=name, request=asked, usd=usd, left_out=why, tools_as_text=as_text))
-    limits = [it for it in (plan.max_usd, request.constraints.max_usd) if it is not None]
-    if limits:
-        seats = _within(min(limits), seats, weights)
+    if plan.max_usd is not None:
+        seats = _within(plan.max_usd, seats, weights)
     if all(seat.left_out for seat in seats):
         said = "; ".join(f"{seat.name}: {seat.left_out}" for seat in seats)
         raise NoModelFits(f"no member of `{plan.name}` may answer this request. {said}", param="fusion")
     return tuple(seats)
+
+
+def for_one_answer(request: ChatRequest) -> ChatRequest:
+    """The request without fields that make no sense for one answer of several."""
+    passthrough = {name: value for name, value in request.passthrough.items() if name not in _NOT_FOR_ONE}
+    return replace(request, passthrough=passthrough)
 
 
 def estimate_usd(card: ModelCard, input_tokens: int, output_tokens: int) -> float:
@@ -78,7 +82,8 @@ def estimate_usd(card: ModelCard, input_tokens: int, output_tokens: int) -> floa
     return 0.0 if card.price is None else card.price.usd(input_tokens, output_tokens)
 
 
-def _check(plan: Plan, models: Mapping[str, Model], request: ChatRequest) -> None:
+def check(plan: Plan, models: Mapping[str, Model], request: ChatRequest) -> None:
+    """Raises `BadRequest` where members or judge are no such; `UnsupportedByModel` for what no fusion can."""
     if not 1 <= len(plan.members) <= MOST_MEMBERS:
         raise BadRequest(
             f"a fusion has 1 to {MOST_MEMBERS} members; this one has {len(plan.members)}",
@@ -126,7 +131,8 @@ def _within(most_usd: float, seats: Sequence[Seat], weights: Weights) -> list[Se
 
 def _request_for(card: ModelCard, plan: Plan, request: ChatRequest, *, tools_as_text: bool) -> ChatRequest:
     """What one member is asked: the caller's request, with what the plan says of members."""
-    dropped = _NOT_FOR_MEMBERS | (_LIMITS if plan.max_completion_tokens is not None else frozenset[str]())
+    request = for_one_answer(request)
+    dropped = _LIMITS if plan.max_completion_tokens is not None else frozenset[str]()
     passthrough = {name: value for name, value in request.passthrough.items() if name not in dropped}
     told: dict[str, msgspec.Raw] = {}
     if plan.temperature is not None:
@@ -138,7 +144,7 @@ def _request_for(card: ModelCard, plan: Plan, request: ChatRequest, *, tools_as_
         model=card.name,
         stream=False,
         relay=None,
-        constraints=replace(request.constraints, max_usd=None, needs=(), min_window=None),
+        constraints=replace(request.constraints, only=(), max_usd=None, needs=(), min_window=None),
         fusion=None,
         max_tokens=plan.max_completion_tokens or request.max_tokens,
         passthrough={**passthrough, **told},

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from junctor.chat import BadRequest, FusionMode, FusionOptions, OnJudgeFailure
+from junctor.chat import BadRequest, ChatRequest, Constraints, FusionMode, FusionOptions, OnJudgeFailure
 
 MOST_MEMBERS = 8
 "As in OpenRouter's fusion: 1 to 8."
@@ -63,3 +63,20 @@ def for_request(plan: Plan, presets: Mapping[str, Plan], options: FusionOptions 
     }
     changed = {field: value for field, value in said.items() if value is not None}
     return msgspec.structs.replace(plan, **changed) if changed else plan
+
+
+def keep_to(plan: Plan, limits: Constraints) -> Plan:
+    """The plan within the caller's limits: on what all calls may cost, and on who may judge."""
+    allowed = [usd for usd in (plan.max_usd, limits.max_usd) if usd is not None]
+    judge = plan.judge
+    if judge in limits.never or (limits.only and judge not in limits.only):
+        judge = None
+    return msgspec.structs.replace(plan, max_usd=min(allowed, default=None), judge=judge)
+
+
+def who_may(request: ChatRequest) -> Constraints:
+    """What of the caller's limits holds for a judge or writer that chooses others.
+
+    Not `only`: it has to name whoever is asked, and a router or a fusion that is named comes with its models.
+    """
+    return Constraints(never=request.constraints.never)

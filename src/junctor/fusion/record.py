@@ -62,7 +62,8 @@ class Record:
 
     def analysed(self, judge: str, analysis: Analysis | None) -> None:
         """Note a judge's comparison of the answers."""
-        self._verdict = replace(self._verdict, judge=judge, analysis=analysis)
+        shown = analysis if self.roll.verbatim else None
+        self._verdict = replace(self._verdict, judge=judge, analysis=shown)
 
     def degrade(self, why: str) -> None:
         """Note what did not go as it should."""

@@ -42,7 +42,8 @@ class Roll:
         self._unheard = [Bill()] * len(seats)
         self._cards = cards
         self._tokens = prompt_tokens
-        self._verbatim = verbatim
+        self.verbatim = verbatim
+        "Whether what members say may be kept."
         self._members = [_seated(seat) for seat in seats]
         self._estimates = [seat.usd for seat in seats]
 
@@ -125,7 +126,7 @@ class Roll:
 
     def show(self, answer: str | None) -> str | None:
         """An answer as it is kept."""
-        return shorten(answer, SHOWN_CHARS) if answer is not None and self._verbatim else None
+        return shorten(answer, SHOWN_CHARS) if answer is not None and self.verbatim else None
 
     def _take_bill(self, at: int) -> Bill:
         """What a member has come to since it was last heard."""

@@ -16,7 +16,6 @@ from msgspec.structs import replace
 
 from junctor.chat import (
     ChatRequest,
-    Constraints,
     Decision,
     Event,
     Routed,
@@ -27,11 +26,12 @@ from junctor.fusion.billing import Books
 from junctor.fusion.case import TooLong, fit
 from junctor.fusion.deciding import Decider
 from junctor.fusion.hearing import Hearing, Round
-from junctor.fusion.panel import Seat
-from junctor.fusion.plan import Plan
+from junctor.fusion.panel import Seat, for_one_answer
+from junctor.fusion.plan import Plan, who_may
 from junctor.fusion.record import Record
 from junctor.fusion.roll import Roll
 from junctor.fusion.telling import NotWritten, Teller
+from junctor.fusion.tools import without_tools
 from junctor.fusion.weights import Weights
 from junctor.fusion.writing import parts_of, render_writing
 from junctor.pool.prompt import Prompt
@@ -147,13 +147,11 @@ class Sitting:
 def _writing(request: ChatRequest, writer: str, messages: msgspec.Raw, left_s: float) -> ChatRequest:
     """The request for the new answer: the caller's own, with the answers it is to be made of."""
     return replace(
-        request,
+        without_tools(for_one_answer(request)),
         model=writer,
         messages=messages,
-        tools=None,
-        tool_choice=None,
         relay=None,
         fusion=None,
-        constraints=Constraints(),
+        constraints=who_may(request),
         within_s=left_s,
     )

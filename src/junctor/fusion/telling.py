@@ -8,18 +8,22 @@ from contextlib import aclosing
 from junctor.chat import (
     ChatRequest,
     Decision,
+    Drafted,
     Event,
     Finished,
+    Judging,
     JunctorError,
     Routed,
+    Settled,
     Started,
+    Thought,
     Usage,
 )
 from junctor.fusion.billing import Books
+from junctor.fusion.hearing import is_answer
 from junctor.fusion.panel import Seat
 from junctor.fusion.record import Record
 from junctor.pool.fan_out import Reply, say_again
-from junctor.pool.hedged import says_something
 
 
 class NotWritten(Exception):
@@ -56,21 +60,27 @@ class Teller:
 
     async def write(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """A new answer, as it comes. Raises `NotWritten` before its first words."""
-        begun = False
+        begun, held = False, list[Event]()
         writer = self._books.open(request.model, self._record.roll.pay)
         yield Routed(self._record.decide(self._decision))
         try:
             async with aclosing(writer.answer(request)) as events:
                 async for event in events:
-                    begun = begun or says_something(event)
                     match event:
+                        case Finished() if not begun:
+                            raise NotWritten("it said nothing")
                         case Finished():
                             for last in self._end(event):
                                 yield last
-                        case Usage() | Routed():
+                        case Usage() | Routed() | Drafted() | Settled() | Judging():
                             pass
                         case _:
-                            yield event
+                            begun = begun or is_answer(event) or isinstance(event, Thought)
+                            held.append(event)
+                            if begun:
+                                for each in held:
+                                    yield each
+                                held.clear()
         except JunctorError as error:
             if begun:
                 raise

@@ -14,6 +14,7 @@ from junctor.chat import Answer, ChatRequest, ToolCall
 
 MOST_CHARS = 20_000
 "Of the tools' description."
+_OF_TOOLS = frozenset({"parallel_tool_calls", "functions", "function_call"})
 _HOW = (
     "You can have a tool called. These are the tools, as JSON:\n\n{tools}\n\n"
     "To have one called, reply with this JSON object and nothing else: "
@@ -42,7 +43,13 @@ def with_tools_as_text(request: ChatRequest) -> ChatRequest:
     message = {"role": "system", "content": _HOW.format(tools=tools)}
     messages = msgspec.json.decode(request.messages, type=list[msgspec.Raw])
     told = msgspec.Raw(msgspec.json.encode([message, *messages]))
-    return replace(request, messages=told, tools=None, tool_choice=None)
+    return without_tools(replace(request, messages=told))
+
+
+def without_tools(request: ChatRequest) -> ChatRequest:
+    """The request for an answer in words. Some upstreams refuse what belongs to tools without any."""
+    passthrough = {name: value for name, value in request.passthrough.items() if name not in _OF_TOOLS}
+    return replace(request, tools=None, tool_choice=None, passthrough=passthrough)
 
 
 def parse_tool_call(answer: Answer, request: ChatRequest) -> Answer:

@@ -10,7 +10,15 @@ import msgspec
 from msgspec.structs import replace
 
 from junctor.chat import ChatRequest, Constraints, ModelCard
-from junctor.gateway.fused import Fused, Path, as_asked, label_of, members_asked, paths_of_judging
+from junctor.gateway.fused import (
+    Fused,
+    Path,
+    as_asked,
+    judges_asked,
+    label_of,
+    members_asked,
+    paths_of_judging,
+)
 from junctor.gateway.keys import NANO
 
 TYPICAL_ANSWER_TOKENS = 500
@@ -126,7 +134,7 @@ class Tariff:
         most += max(
             (
                 self._judge_nano(judge, path, asked, request.max_tokens)
-                for judge in ([fused.judge] if fused.judge else names)
+                for judge in judges_asked(fused, request.constraints)
                 for path in paths_of_judging(
                     fused.mode, len(names), prompt_tokens, limit or LONG_ANSWER_TOKENS
                 )

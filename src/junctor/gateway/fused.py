@@ -72,11 +72,18 @@ def as_asked(fused: Fused, presets: Mapping[str, Fused], options: FusionOptions 
 
 def members_asked(fused: Fused, limits: Constraints) -> list[str]:
     """Those whom the request's limits leave."""
-    return [
-        name
-        for name in fused.members
-        if name not in limits.never and (not limits.only or name in limits.only)
-    ]
+    return [name for name in fused.members if _is_allowed(name, limits)]
+
+
+def judges_asked(fused: Fused, limits: Constraints) -> list[str]:
+    """Those of whom one may judge: who is named, unless the request's limits rule it out; else a member."""
+    if fused.judge is not None and _is_allowed(fused.judge, limits):
+        return [fused.judge]
+    return members_asked(fused, limits)
+
+
+def _is_allowed(name: str, limits: Constraints) -> bool:
+    return name not in limits.never and (not limits.only or name in limits.only)
 
 
 def paths_of_judging(

@@ -111,7 +111,7 @@ class Menu:
     # Fusions.
 
     def _permit_fusion(self, caller: Caller, name: str, request: ChatRequest) -> ChatRequest:
-        options = request.fusion or FusionOptions()
+        options, wanted = request.fusion or FusionOptions(), request.constraints.only
         if options.preset is not None:
             self._check_preset(caller, self._fused[name], options.preset)
         asked = as_asked(self._fused[name], self._presets, options)
@@ -124,9 +124,15 @@ class Menu:
         if not options.analysis_models:
             allowed = [each for each in dict.fromkeys(asked.members) if self._may_take_part(caller, each)]
             request = _narrowed(caller, name, allowed, request)
-        if asked.judge is not None and not self._may_take_part(caller, asked.judge):
+        if asked.judge is None:
+            return request
+        if not self._may_take_part(caller, asked.judge):
             judge = (options.analysis_models or request.constraints.only)[0]
-            request = replace(request, fusion=replace(options, model=judge))
+            return replace(request, fusion=replace(options, model=judge))
+        if not wanted and not options.analysis_models:
+            # It was the key that narrowed the members, and the key allows this judge.
+            only = tuple(dict.fromkeys((*request.constraints.only, asked.judge)))
+            request = replace(request, constraints=replace(request.constraints, only=only))
         return request
 
     def _may_take_part(self, caller: Caller, name: str) -> bool:

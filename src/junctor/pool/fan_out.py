@@ -26,10 +26,13 @@ import msgspec
 from junctor.chat import (
     Answer,
     ChatRequest,
+    Drafted,
     Event,
+    Judging,
     JunctorError,
     Model,
     Routed,
+    Settled,
     Text,
     UpstreamTimeout,
     collect,
@@ -104,7 +107,10 @@ async def ask_all(
 
 
 def say_again(reply: Reply) -> Iterator[Event]:
-    """The events of a collected answer, for whoever has it now; its text comes in as few pieces as it can."""
+    """The events of a collected answer, for whoever has it now; its text comes in as few pieces as it can.
+
+    Without those that say how it came about.
+    """
     text = list[str]()
     for event in reply.events:
         if isinstance(event, Text):
@@ -113,7 +119,7 @@ def say_again(reply: Reply) -> Iterator[Event]:
         if text:
             yield Text("".join(text))
             text.clear()
-        if not isinstance(event, Routed):
+        if not isinstance(event, Routed | Drafted | Settled | Judging):
             yield event
     if text:
         yield Text("".join(text))
