@@ -2,6 +2,8 @@
 
     python lab/attack_routing.py --data DIR              about ten minutes on two cores
     python lab/attack_routing.py --data DIR --no-honest  the attack alone, four minutes
+    python lab/attack_routing.py --data DIR --no-honest --neighbours
+                                                         on a router that was calibrated on 300 other prompts
 
 50 prompts, more than 200 texts, each put before, into and after every prompt; pools of two and of five models
 in each mode. The share of prompts that the strong model gets, before and after, without a second look
@@ -25,13 +27,16 @@ import msgspec
 import numpy as np
 
 from attack_honest import honest_rows
+from attack_neighbours import calibrate_on
 from attack_texts import borrowed, gadgets, handmade, place, vocabulary
 from junctor.chat import ChatRequest, Constraints, Model, ModelCard, Price
 from junctor.pool.prompt import TEXT_CHARS, estimate_tokens, sample_text
 from junctor.pool.scripted import ScriptedModel, parse_script
+from junctor.routing.abilities import Abilities, match_abilities
 from junctor.routing.features import extract_features
+from junctor.routing.neighbours import find_neighbours
 from junctor.routing.policy import TOLERANCE
-from junctor.routing.predictor import Predictor, parse_artefact
+from junctor.routing.predictor import Prediction, Predictor, parse_artefact
 from junctor.routing.router import Router
 from junctor.routing.views import parts_of
 from routing_data import load
@@ -70,18 +75,31 @@ class Eyes:
         self.names = list(names)
         self.price = price  # (models, 2) USD per token in and out
         self.predictor = Predictor(parse_artefact(ARTEFACT.read_bytes()))
-        self.placed = self.predictor.place([ModelCard(name=name) for name in names])
+        self.learn(None)
+
+    def learn(self, abilities: Abilities | None) -> None:
+        """Go by a calibration."""
+        cards = [ModelCard(name=name) for name in self.names]
+        self.abilities = abilities
+        self.placed = self.predictor.place(cards, abilities)
         self.ability = np.array([model.ability for model in self.placed])
+        found = match_abilities(abilities, cards)
+        self.neighbours = find_neighbours(abilities, found, self.names, self.predictor.version)
+
+    def predict(self, text: str) -> Sequence[Prediction]:
+        features = extract_features(text)
+        said = self.predictor.predict(features, self.placed)
+        return self.neighbours.correct(features.named, said) if self.neighbours else said
 
     def p(self, text: str) -> list[float]:
-        return [it.p_good for it in self.predictor.predict(extract_features(text), self.placed)]
+        return [it.p_good for it in self.predict(text)]
 
     def look(self, texts: Sequence[str]) -> Sight:
         """A text without parts has itself for them: then they decide nothing."""
         seen, usd = [], []
         for whole in texts:
             text = sample_text(whole, TEXT_CHARS)
-            said = self.predictor.predict(extract_features(text), self.placed)
+            said = self.predict(text)
             p = [it.p_good for it in said]
             parts = [self.p(part) for _, part in parts_of(text)]
             seen.append([p, *(parts or [p, p])])
@@ -110,6 +128,7 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--json", type=Path, default=None, help="where to write all rows")
     arguments.add_argument("--no-honest", action="store_true", help="leave out what honest prompts lose")
+    arguments.add_argument("--neighbours", action="store_true", help="attack a router that was calibrated")
     options = arguments.parse_args()
 
     data, draw = load(options.data), random.Random(options.seed)
@@ -119,6 +138,8 @@ def main() -> None:
     eyes = Eyes(names, price)
     drawn = draw.sample(data.texts, TESTED + TRAINED + 600)
     tested, trained, others = drawn[:TESTED], drawn[TESTED : TESTED + TRAINED], drawn[TESTED + TRAINED :]
+    if options.neighbours:
+        eyes.learn(calibrate_on(data, eyes.predictor, names, {*drawn}, draw))
     places = [np.array([names.index(name) for name in pool]) for pool in pools]
     attacks = make_attacks(eyes, places, trained, others, draw)
     print(f"{len(attacks)} texts, {TESTED} prompts, {len(pools)} pools, seed {options.seed}")
@@ -174,7 +195,14 @@ def check_choice(
         for name, (read, said) in zip(pool, eyes.price[at] * 1e6, strict=True):
             card = ModelCard(name=name, price=Price(input=read, output=said, source="data"), window=10**6)
             models[name] = ScriptedModel(card, parse_script([{"text": "ok"}]))
-        router = Router(models, eyes.predictor, save_decision=lambda _: None, new_id=lambda: "dec_0")
+        router = Router(
+            models,
+            eyes.predictor,
+            save_decision=lambda _: None,
+            new_id=lambda: "dec_0",
+            abilities=eyes.abilities,
+            asks_neighbours=True,
+        )
         seen = eyes.look(texts)
         for mode, tolerance in TOLERANCE.items():
             picked = choose(seen, at, tolerance, second_look=True)

@@ -1,7 +1,8 @@
 """How long the router takes to decide.
 
     python lab/bench_routing.py                  20,000 decisions for each size of pool, on one core; and the
-                                                 same without the second look (`routing.second_look = false`)
+                                                 same without the second look (`routing.second_look = false`);
+                                                 both again with 300 calibration prompts to compare with
     python lab/bench_routing.py --json out.json  the same, and the figures as JSON
 
 A decision is everything between the parsed request and the `Routed` event: reading the messages, features,
@@ -24,6 +25,9 @@ import msgspec
 
 from junctor.chat import ChatRequest, Constraints, Model, ModelCard, Price
 from junctor.pool.scripted import ScriptedModel, parse_script
+from junctor.routing.abilities import Abilities, Ability, identity_of
+from junctor.routing.features import extract_features
+from junctor.routing.neighbours import MOST_PROMPTS, describe_prompts
 from junctor.routing.predictor import Predictor, parse_artefact
 from junctor.routing.router import Router
 
@@ -62,9 +66,13 @@ def main() -> None:
     }
     requests = [_request(_prose(seed, 2000)) for seed in range(400)]
     for size in (2, 5, 14):
-        for looks_again in (True, False):
-            router = _router(predictor, size, looks_again=looks_again)
-            prompt = "500 tokens" if looks_again else "500 tokens, one look"
+        for prompt, looks_again, neighbours in (
+            ("500 tokens", True, 0),
+            ("500 tokens, one look", False, 0),
+            ("500 tokens, neighbours", True, MOST_PROMPTS),
+            ("500 tokens, neighbours, one look", False, MOST_PROMPTS),
+        ):
+            router = _router(predictor, size, looks_again=looks_again, neighbours=neighbours)
             results["runs"].append(
                 {"pool": size, "prompt": prompt, **_time(router, requests, options.decisions)}
             )
@@ -101,7 +109,7 @@ def _time(router: Router, requests: list[ChatRequest], decisions: int) -> dict[s
     }
 
 
-def _router(predictor: Predictor, size: int, *, looks_again: bool = True) -> Router:
+def _router(predictor: Predictor, size: int, *, looks_again: bool = True, neighbours: int = 0) -> Router:
     """A pool of the artefact's models and of unknown ones, every third without a latency."""
     known = [model.name for model in predictor.artefact.models]
     models: dict[str, Model] = {}
@@ -122,6 +130,36 @@ def _router(predictor: Predictor, size: int, *, looks_again: bool = True) -> Rou
         save_decision=lambda _: None,
         new_id=lambda: "dec_0",
         looks_again=looks_again,
+        asks_neighbours=True,
+        abilities=_measured(predictor, [model.card for model in models.values()], neighbours),
+    )
+
+
+def _measured(predictor: Predictor, cards: list[ModelCard], prompts: int) -> Abilities | None:
+    """As a calibration would leave it that found every model where it was: so choices stay about the same."""
+    if not prompts:
+        return None
+    draw = random.Random(0)
+    named = [extract_features(_prose(100_000 + at, 2000)).named for at in range(prompts)]
+    return Abilities(
+        artefact=predictor.version,
+        models=tuple(
+            Ability(
+                model=card.name,
+                identity=identity_of(card),
+                logits=it.ability,
+                error=0.1,
+                p=0.5,
+                p_error=0.1,
+                score=0.5,
+                prompts=prompts,
+                level=it.ability,
+                level_error=0.1,
+                residuals=tuple(round(draw.uniform(-0.5, 0.5), 3) for _ in range(prompts)),
+            )
+            for card, it in zip(cards, predictor.place(cards), strict=True)
+        ),
+        neighbourhood=describe_prompts(named),
     )
 
 

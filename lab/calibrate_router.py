@@ -16,6 +16,7 @@ namesakes and its questions was. About 20 s for each third and training.
 - `junctor`: levels as `junctor calibrate` fits them, predictions as the router makes them with these.
 - `no shift fitted`: as if these prompts were as hard as predicted; abilities make up for it.
 - `abilities alone`: what is thought to hold for prompts of any sort, which is not meant for these.
+- `neighbours`: what `junctor calibrate` keeps of the K prompts moves predictions, where it does (`kept`).
 - `2 known`: two models that the artefact does know answer the K prompts, too.
 
 Intervals: bootstrap over models, of means over draws. Of two models with a true difference of more than two
@@ -35,9 +36,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from calibration_scores import APART
 from calibration_trials import (
+    APGR,
+    COLUMNS,
     EXPECTED,
     HIGH,
+    KEPT,
     LOSS,
     LOW,
     METHODS,
@@ -61,7 +66,8 @@ from routing_tables import show
 
 FEWEST = 100
 RESAMPLES = 1000
-APART = 0.02
+PAIRED = (("junctor, neighbours", "junctor"), ("junctor, neighbours, 2 known", "junctor, 2 known"))
+"Compared model by model."
 TRAININGS = ("seen", "unseen")
 
 
@@ -88,6 +94,11 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--set", default="zeroeval")
     parser.add_argument("--prompts", default="25,50,100,200,400")
     parser.add_argument("--training", default=",".join(TRAININGS))
+    parser.add_argument(
+        "--elsewhere",
+        action="store_true",
+        help="calibrate on one half of the set's benchmarks, predict the other half",
+    )
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
@@ -112,34 +123,39 @@ def evaluate(wanted: argparse.Namespace) -> list[dict[str, Any]]:
         raise ValueError(f"{wanted.set} has {len(exam.prompts)} prompts; {FEWEST} are kept to predict")
     rows = list[dict[str, Any]]()
     for training in wanted.training.split(","):
-        tables = try_all(exam, counts, wanted.draws, wanted.seed, unseen=training == "unseen")
+        tables = try_all(
+            exam, counts, wanted.draws, wanted.seed, unseen=training == "unseen", elsewhere=wanted.elsewhere
+        )
         for count in counts:
             for at, method in enumerate(METHODS):
                 told = describe(tables[count][:, at], wanted.seed)
                 if told:
+                    told |= compare(tables[count], method, wanted.seed)
                     rows.append(
                         {"set": wanted.set, "training": training, "prompts": count, "method": method, **told}
                     )
     return rows
 
 
-def try_all(exam: Exam, counts: list[int], draws: int, seed: int, *, unseen: bool) -> dict[int, np.ndarray]:
-    """For each number of prompts (draws, methods, m, 6): every model is a stranger once in each draw."""
+def try_all(
+    exam: Exam, counts: list[int], draws: int, seed: int, *, unseen: bool, elsewhere: bool = False
+) -> dict[int, np.ndarray]:
+    """For each number of prompts (draws, methods, m, columns): each model is a stranger once in each draw."""
     rng = np.random.default_rng(seed)
-    tables = {count: np.full((draws, len(METHODS), len(exam.names), 6), np.nan) for count in counts}
+    tables = {count: np.full((draws, len(METHODS), len(exam.names), COLUMNS), np.nan) for count in counts}
     for number, group in enumerate(draw_groups(exam, rng)):
         trial = Trial(exam, group, train(exam, group, seed + 1, exam.inside & unseen))
         for count in counts:
             neighbours = choose_neighbours(exam, trial.others, count, rng)
             for draw in range(draws):
-                table = trial.run(count, rng, neighbours)
+                table = trial.run(count, rng, neighbours, elsewhere=elsewhere)
                 table[..., POOL_ID] += 1000 * number
                 tables[count][draw][:, group] = table[:, group]
     return tables
 
 
 def describe(table: np.ndarray, seed: int) -> dict[str, Any]:
-    """Of one method, (draws, m, 6): means over models with bootstrap intervals."""
+    """Of one method, (draws, m, columns): means over models with bootstrap intervals."""
     there = np.isfinite(table[..., EXPECTED]).all(0)
     table = table[:, there]
     if not there.any():
@@ -153,6 +169,7 @@ def describe(table: np.ndarray, seed: int) -> dict[str, Any]:
         "draws": len(table),
         **_interval("error_pp", error.mean(0), weights),
         **_interval("log_loss", table[..., LOSS].mean(0), weights),
+        **_interval("apgr", _over_draws(table[..., APGR]), weights),
         **_rank(table, weights),
     }
     if np.isfinite(table[..., LOW]).all():
@@ -161,8 +178,37 @@ def describe(table: np.ndarray, seed: int) -> dict[str, Any]:
     return told
 
 
+def compare(tables: np.ndarray, method: str, seed: int) -> dict[str, Any]:
+    """What neighbours change, model by model: (draws, methods, m, columns)."""
+    plain = dict(PAIRED).get(method)
+    if plain is None:
+        return {}
+    new, old = (tables[:, METHODS.index(each)] for each in (method, plain))
+    models = new.shape[1]
+    weights = np.random.default_rng(seed).multinomial(models, np.full(models, 1 / models), RESAMPLES)
+    kept = new[..., KEPT]
+    return {
+        **_interval("log_loss_change", _over_draws(new[..., LOSS] - old[..., LOSS]), weights),
+        **_interval("apgr_change", _over_draws(new[..., APGR] - old[..., APGR]), weights),
+        "kept_pct": round(100 * float(kept[np.isfinite(kept)].mean()), 1),
+    }
+
+
+def _over_draws(values: np.ndarray) -> np.ndarray:
+    """(draws, m) -> (m,), of those that are there; nan where none is."""
+    there = np.isfinite(values)
+    counts = there.sum(0)
+    return np.where(counts > 0, np.where(there, values, 0).sum(0) / np.maximum(counts, 1), np.nan)
+
+
 def _interval(name: str, by_model: np.ndarray, weights: np.ndarray) -> dict[str, float]:
-    low, high = np.percentile(weights @ by_model / len(by_model), (2.5, 97.5))
+    """Of models without a value nothing is told."""
+    there = np.isfinite(by_model)
+    weights, by_model = weights[:, there], by_model[there]
+    if not there.any():
+        return {}
+    counted = weights.sum(1)
+    low, high = np.percentile((weights @ by_model)[counted > 0] / counted[counted > 0], (2.5, 97.5))
     return {
         name: round(float(by_model.mean()), 4),
         f"{name}_low": round(float(low), 4),
@@ -195,6 +241,9 @@ TITLES = {
     "error_pp": ("error of the mean score, points", 1),
     "covered_pct": ("true mean inside the stated 95 % interval, % (its half width, points)", 0),
     "log_loss": ("log loss per prompt", 3),
+    "log_loss_change": ("what neighbours change: log loss, paired by model", 3),
+    "apgr": ("APGR: share of the gap to a better model recovered; random routing gets 0.5", 3),
+    "apgr_change": ("what neighbours change: APGR, paired by model", 3),
     "ranked_pct": ("of two models more than 2 points apart, ranked right, %", 0),
 }
 
@@ -216,6 +265,7 @@ def print_tables(rows: list[dict[str, Any]]) -> None:
 def _tell(row: dict[str, Any], measure: str, digits: int) -> str:
     value, low, high = (f"{row[f'{measure}{end}']:.{digits}f}" for end in ("", "_low", "_high"))
     width = f" (+-{row['half_width_pp']:.1f})" if measure == "covered_pct" else ""
+    width += f" (kept {row['kept_pct']:.0f} %)" if measure.endswith("_change") else ""
     return f"{value} [{low}, {high}]{width}"
 
 

@@ -14,17 +14,20 @@ from functools import cached_property
 import msgspec
 import numpy as np
 
+from calibration_scores import Z, log_losses, mean_of, recovered_gaps, score_of_nearest, widen
 from junctor.chat import ModelCard, Price
 from junctor.lasting import ARTEFACT
 from junctor.pool.prompt import TEXT_CHARS, sample_text
-from junctor.routing.abilities import Abilities, identity_of
+from junctor.routing.abilities import Abilities, identity_of, match_abilities
 from junctor.routing.calibration.ability_fit import Estimates, Spreads, fit_abilities, read_answered
 from junctor.routing.calibration.grading import PRIOR_ERRORS
-from junctor.routing.calibration.learn import measure_abilities
+from junctor.routing.calibration.learn import compare_neighbours, measure_abilities
 from junctor.routing.calibration.prompt_file import OWN
+from junctor.routing.calibration.residuals import add_neighbours, move_all
 from junctor.routing.calibration.study import Studied, Study
 from junctor.routing.features import BUCKETS, extract_features
 from junctor.routing.names import short_name
+from junctor.routing.neighbours import Neighbours, find_neighbours
 from junctor.routing.predictor import (
     Placed,
     Predictor,
@@ -44,6 +47,8 @@ METHODS = (
     "kNN",
     "junctor",
     "junctor, 2 known",
+    "junctor, neighbours",
+    "junctor, neighbours, 2 known",
     "junctor, no shift fitted",
     "abilities alone",
     "abilities alone, 2 known",
@@ -52,8 +57,9 @@ GROUPS, POOL, KNOWN = 3, 4, 2
 NEIGHBOURS = (5, 10, 20, 40, 80)
 PROJECTED = 256
 "Words are projected to so many dimensions to find neighbours (Johnson and Lindenstrauss, 1984)."
-Z = 1.96
-EXPECTED, LOW, HIGH, LOSS, TRUTH, POOL_ID = range(6)
+EXPECTED, LOW, HIGH, LOSS, TRUTH, POOL_ID, APGR, KEPT = range(8)
+"APGR: mean over the models of its pool that are better by more than `APART`. KEPT: neighbours were, 0 or 1."
+COLUMNS = 8
 
 
 @dataclass(frozen=True)
@@ -169,6 +175,7 @@ class Trial:
             extract_features(sample_text(exam.data.texts[at], TEXT_CHARS)) for at in exam.prompts
         ]
         self._ease: dict[tuple[float, ...], np.ndarray] = {}
+        self._kept = dict[str, float]()
         others = np.setdiff1d(np.arange(len(exam.names)), group)
         self.others = others
         placed = predictor.place([exam.cards[at] for at in others])
@@ -182,22 +189,40 @@ class Trial:
             self._ease[placed.loadings] = np.log(p) - np.log1p(-np.array(p))
         return self._ease[placed.loadings]
 
-    def run(self, count: int, rng: np.random.Generator, neighbours: int) -> np.ndarray:
-        """Calibrate on `count` prompts, predict the others: (methods, m, 6), nan outside the group."""
-        drawn = rng.permutation(len(self.exam.prompts))
-        seen, rest = drawn[:count], drawn[count:]
-        table = np.full((len(METHODS), len(self.exam.names), 6), np.nan)
+    def run(
+        self, count: int, rng: np.random.Generator, neighbours: int, *, elsewhere: bool = False
+    ) -> np.ndarray:
+        """Calibrate on `count` prompts, predict the others: (methods, m, columns), nan outside the group.
+
+        `elsewhere`: calibrate on prompts of one half of the set's benchmarks, predict the other half.
+        """
+        seen, rest = self._draw(count, rng, elsewhere=elsewhere)
+        table = np.full((len(METHODS), len(self.exam.names), COLUMNS), np.nan)
         nearest = np.argsort(-self.exam.likeness[np.ix_(rest, seen)], axis=1)[:, :neighbours]
         order = rng.permutation(self.group)
         for pool_id, pool in enumerate(np.array_split(order, -(-len(order) // POOL))):
             known = rng.permutation(self.known)[:KNOWN] if len(self.known) >= KNOWN else None
             for method, (p, low, high) in self._predict(pool, known, seen, rest, nearest).items():
+                kept = self._kept.get(method, np.nan)
+                gaps = recovered_gaps(p, self.exam.scores[pool][:, rest])
                 for at, model in enumerate(pool):
                     truth = self.exam.scores[model, rest]
                     mean, loss = p[at].mean(), log_losses(p[at], truth).mean()
-                    row = [mean, low[at], high[at], loss, truth.mean(), pool_id]
+                    row = [mean, low[at], high[at], loss, truth.mean(), pool_id, gaps[at], kept]
                     table[METHODS.index(method), model] = row
         return table
+
+    def _draw(
+        self, count: int, rng: np.random.Generator, *, elsewhere: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Prompts to calibrate on, and to predict."""
+        drawn = rng.permutation(len(self.exam.prompts))
+        if not elsewhere:
+            return drawn[:count], drawn[count:]
+        benchmark = self.exam.data.benchmark[self.exam.prompts[drawn]]
+        names = rng.permutation(np.unique(benchmark))
+        inside = np.isin(benchmark, names[: len(names) // 2])
+        return drawn[inside][:count], drawn[~inside]
 
     def _predict(
         self,
@@ -211,8 +236,8 @@ class Trial:
         scores = self.exam.scores[pool][:, seen]
         found = {
             "constant": self._constant(len(pool), len(rest)),
-            "mean of K": _mean_of(scores, len(rest)),
-            "kNN": _knn(scores, nearest),
+            "mean of K": mean_of(scores, len(rest)),
+            "kNN": score_of_nearest(scores, nearest),
             **self._calibrate("", pool, np.array([], int), seen, rest),
         }
         if known is not None:
@@ -229,8 +254,11 @@ class Trial:
         eases = [self.ease(it) for it in before]
         study = self._study(cards, before, eases, np.concatenate([pool, known]), seen)
         measured = measure_abilities(study, read_answered(study))
+        near = self._neighbours(study, cards, measured, seen)
+        self._kept[f"junctor, neighbours{name}"] = float(near is not None)
         found = {
             f"junctor{name}": self._expect(cards, eases, measured, len(pool), rest),
+            f"junctor, neighbours{name}": self._expect(cards, eases, measured, len(pool), rest, near),
             f"abilities alone{name}": self._expect(cards, eases, _without_levels(measured), len(pool), rest),
         }
         if not len(known):
@@ -248,23 +276,46 @@ class Trial:
         abilities: Abilities,
         models: int,
         rest: np.ndarray,
+        near: Neighbours | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What the router expects of the first models after a calibration."""
         placed = self.predictor.place(cards, abilities)[:models]
         ease = np.array([each[rest] for each in eases[:models]])
-        return self._bounded(
-            ease, np.array([it.ability for it in placed]), np.array([it.error for it in placed])
-        )
+        levels, errors = (np.array([getattr(it, name) for it in placed]) for name in ("ability", "error"))
+        return self._bounded(ease, levels, errors, near, rest)
+
+    def _neighbours(
+        self, study: Study, cards: Sequence[ModelCard], measured: Abilities, seen: np.ndarray
+    ) -> Neighbours | None:
+        """As `junctor calibrate` keeps them, if it does."""
+        named = tuple(self._features[at].named for at in seen)
+        study = msgspec.structs.replace(study, named=named)
+        tried = compare_neighbours(study, read_answered(study))
+        if tried is None or tried.new <= tried.old:
+            return None
+        measured = add_neighbours(measured, named, read_answered(study))
+        found = match_abilities(measured, cards)
+        return find_neighbours(measured, found, [card.name for card in cards], study.artefact)
 
     def _bounded(
-        self, ease: np.ndarray, ability: np.ndarray, error: np.ndarray
+        self,
+        ease: np.ndarray,
+        ability: np.ndarray,
+        error: np.ndarray,
+        near: Neighbours | None = None,
+        rest: Sequence[int] | np.ndarray = (),
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Probabilities, and where the mean score on as many prompts lies at 95 %, by the stated errors."""
         slope = self.exam.temperature
-        p = sigmoid(ease + slope * ability[:, None])
-        low, high = (sigmoid(ease + slope * (ability + z * error)[:, None]).mean(1) for z in (-Z, Z))
+        named = [self._features[at].named for at in rest]
+
+        def expect(ability: np.ndarray) -> np.ndarray:
+            return move_all(near, named, sigmoid(ease + slope * ability[:, None]))
+
+        p = expect(ability)
+        low, high = (expect(ability + z * error).mean(1) for z in (-Z, Z))
         luck = Z * np.sqrt((p * (1 - p)).sum(1)) / ease.shape[1]
-        return p, *_widen(p.mean(1), low, high, luck)
+        return p, *widen(p.mean(1), low, high, luck)
 
     def _study(
         self,
@@ -321,30 +372,6 @@ def fit_without_shifts(study: Study) -> Estimates:
     return fit_abilities(read_answered(study), priors, errors, Spreads(1e-3, 1e-3, 1e-3)).abilities
 
 
-def _mean_of(scores: np.ndarray, rest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mean score so far, with Wilson's interval (1927)."""
-    count = scores.shape[1]
-    mean = scores.mean(1)
-    middle = (mean + Z**2 / (2 * count)) / (1 + Z**2 / count)
-    half = Z * np.sqrt(mean * (1 - mean) / count + Z**2 / (4 * count**2)) / (1 + Z**2 / count)
-    luck = Z * np.sqrt(middle * (1 - middle) / rest)
-    return np.repeat(mean[:, None], rest, 1), *_widen(mean, middle - half, middle + half, luck)
-
-
-def _widen(
-    mean: np.ndarray, low: np.ndarray, high: np.ndarray, luck: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds of an expectation -> bounds of the mean of finitely many outcomes."""
-    return mean - np.hypot(mean - low, luck), mean + np.hypot(high - mean, luck)
-
-
-def _knn(scores: np.ndarray, nearest: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mean score of the nearest prompts, with two more that stand for the mean of all."""
-    mean = (scores.sum(1, keepdims=True) + 1) / (scores.shape[1] + 2)
-    p = (scores[:, nearest].sum(2) + 2 * mean) / (nearest.shape[1] + 2)
-    return p, np.full(len(p), np.nan), np.full(len(p), np.nan)
-
-
 def choose_neighbours(exam: Exam, others: np.ndarray, count: int, rng: np.random.Generator) -> int:
     """How many neighbours predict the models that are not strangers best."""
     drawn = rng.permutation(len(exam.prompts))
@@ -352,9 +379,6 @@ def choose_neighbours(exam: Exam, others: np.ndarray, count: int, rng: np.random
     nearest = np.argsort(-exam.likeness[np.ix_(rest, seen)], axis=1)
     known, truth = exam.scores[others][:, seen], exam.scores[others][:, rest]
     choices = [k for k in NEIGHBOURS if k < count] or [count]
-    return min(choices, key=lambda k: float(log_losses(_knn(known, nearest[:, :k])[0], truth).mean()))
-
-
-def log_losses(p: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    p = np.clip(p, 1e-3, 1 - 1e-3)
-    return -(truth * np.log(p) + (1 - truth) * np.log(1 - p))
+    return min(
+        choices, key=lambda k: float(log_losses(score_of_nearest(known, nearest[:, :k])[0], truth).mean())
+    )

@@ -207,6 +207,7 @@ def _router_of(
         conversations=conversations,
         rations=lasting.limits.rations,
         looks_again=settings.routing.second_look,
+        asks_neighbours=settings.routing.neighbours,
     )
 
 

@@ -152,6 +152,10 @@ class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     second_look: bool = True
     """Whether parts of a prompt are judged, too, where all of it calls for a dearer model, so that words
     put before it cannot choose the model: where they disagree, the cheaper verdict holds."""
+    neighbours: bool = False
+    """Whether what models did with the most alike prompts of a calibration moves what is predicted of them.
+    For traffic of sorts that the predictor does not know, and callers you trust: words put before a prompt
+    move it more. `junctor calibrate --prompts` keeps what it needs while this is true, where it helps."""
     prompt_cache_s: float = 300.0
     """How long upstreams keep a prompt in their cache, seconds: so long a conversation stays with its model
     where leaving would lose more than it saves. 0: it never does."""

@@ -35,9 +35,10 @@ def test_stored_abilities_are_read_again() -> None:
 
 
 def test_what_an_earlier_version_stored_holds_for_prompts_of_any_sort() -> None:
-    """It knew no levels and no shift."""
+    """It knew no levels and no shift, and nothing of like prompts."""
     old = msgspec.json.decode(msgspec.json.encode(Abilities(artefact="router-1", models=(ability_of(),))))
     del old["shift"], old["shift_error"], old["models"][0]["level"], old["models"][0]["level_error"]
+    del old["neighbourhood"], old["models"][0]["residuals"]
     abilities = parse_abilities(msgspec.json.encode(old))
     assert abilities is not None
     assert level_of(abilities.models[0], abilities) == (0.4, 0.1)

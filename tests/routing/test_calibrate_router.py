@@ -92,8 +92,8 @@ def test_every_method_is_tried_with_every_model_as_a_stranger(rows: list[dict[st
     kinds = {(row["training"], row["prompts"]) for row in rows}
     assert kinds == {(training, count) for training in ("seen", "unseen") for count in (10, 80)}
     assert {row["models"] for row in rows} == {len(MODELS)}
-    assert len({row["method"] for row in rows}) == 9
-    assert len(rows) == 9 * 4
+    assert len({row["method"] for row in rows}) == 11
+    assert len(rows) == 11 * 4
 
 
 def test_a_calibration_beats_what_knows_nothing_and_more_prompts_help(rows: list[dict[str, object]]) -> None:
@@ -111,6 +111,31 @@ def test_what_a_new_set_is_harder_is_learnt(rows: list[dict[str, object]]) -> No
     assert levels < 0.7 * alone
     for method in ("junctor", "junctor, 2 known", "junctor, no shift fitted"):
         assert of(rows, method, "covered_pct", 80, "unseen") > 80
+
+
+def test_neighbours_are_tried_beside_levels_alone(rows: list[dict[str, object]]) -> None:
+    """All that is to know of `toy` stands in the words, so they change little there; 10 are too few."""
+    for training in ("seen", "unseen"):
+        few, many = (
+            of(rows, "junctor, neighbours", "log_loss_change", count, training) for count in (10, 80)
+        )
+        assert few == 0
+        assert abs(many) < 0.03
+        assert 0 <= of(rows, "junctor, neighbours", "kept_pct", 80, training) <= 100
+        assert -1 < of(rows, "junctor", "apgr", 80, training) < 2
+    assert not [row for row in rows if "kept_pct" in row and "neighbours" not in str(row["method"])]
+
+
+def test_half_of_the_benchmarks_can_tell_of_the_other_half(folder: Path) -> None:
+    out = folder / "elsewhere.json"
+    done = run(
+        *("--data", folder, "--set", "toy", "--prompts", "60", "--draws", "1", "--training", "seen"),
+        *("--elsewhere", "--json", out),
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = json.loads(out.read_text())
+    assert {row["prompts"] for row in rows} == {60}
+    assert of(rows, "junctor, neighbours", "log_loss", 60) < of(rows, "price alone", "log_loss", 60)
 
 
 def test_intervals_stand_around_their_figures_and_cover(rows: list[dict[str, object]]) -> None:

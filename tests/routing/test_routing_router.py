@@ -26,7 +26,9 @@ from junctor.chat import (
     collect,
 )
 from junctor.pool.scripted import ScriptedModel, parse_script
-from junctor.routing.features import NAMES
+from junctor.routing.abilities import Abilities, Ability, identity_of
+from junctor.routing.features import NAMES, extract_features
+from junctor.routing.neighbours import describe_prompts
 from junctor.routing.predictor import Predictor, parse_artefact
 from junctor.routing.router import Router
 
@@ -292,3 +294,46 @@ def test_words_put_before_a_prompt_do_not_choose_the_strong_model() -> None:
     assert "the text alone" in wise.rule
     same, _ = careful.router.decide(request_of(prompt, constraints=mode))
     assert "views_disagree" not in same.features
+
+
+def test_like_prompts_of_a_calibration_move_the_choice_and_the_decision_says_so() -> None:
+    """The cheap model was good at sums and bad at code; what looks like neither is left as it was."""
+    texts = [
+        *(f"What is {at} + {at * 7}? Give the number {at * 3} % {at}." for at in range(30)),
+        *(f"def f{at}(x):\n    return [x == {at}]\n```\nFix this function; it is None." for at in range(30)),
+    ]
+    measured = Abilities(
+        artefact=PREDICTOR.version,
+        models=tuple(
+            Ability(
+                model=name,
+                identity=identity_of(ModelCard(name=name)),
+                logits=0.5,
+                error=0.1,
+                p=0.5,
+                p_error=0.1,
+                score=0.5,
+                prompts=60,
+                level=level,
+                level_error=0.1,
+                residuals=residuals,
+            )
+            for name, level, residuals in (
+                ("small", 0.4, (*(0.4,) * 30, *(-0.4,) * 30)),
+                ("big", 0.8, (0.0,) * 60),
+            )
+        ),
+        neighbourhood=describe_prompts([extract_features(text).named for text in texts]),
+    )
+    models = scripted("big", 30, 0.9), scripted("small", 0.3, 0.5)
+    sums, code = request_of("What is 45 + 315? Give the number 135 % 45."), request_of(texts[45])
+    router = Bench(*models, abilities=measured, asks_neighbours=True).router
+    assert [router.decide(each)[0].chosen for each in (sums, code)] == ["small", "big"]
+    decision = router.decide(sums)[0]
+    assert {each.p_source for each in decision.candidates} == {"measured ability, moved by like prompts"}
+    unlike = router.decide(request_of("路由器选择模型。" * 9))[0]
+    assert {each.p_source for each in unlike.candidates} == {"measured ability"}
+    router = Bench(*models, abilities=measured).router
+    decision = router.decide(sums)[0]
+    assert decision.chosen == "big"
+    assert {each.p_source for each in decision.candidates} == {"measured ability"}

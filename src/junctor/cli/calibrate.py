@@ -309,5 +309,6 @@ async def _make_study(
         strongest=strongest,
         fusions=[tuple(dict.fromkeys(fusion.members)) for fusion in settings.fusions],
         most_members=MEMBERS_BY_DEFAULT,
+        neighbours=settings.routing.neighbours,
     )
     return with_in_force(study, current, cards), graded, current

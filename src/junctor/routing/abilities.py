@@ -22,6 +22,19 @@ FORMAT = 1
 "Layout of stored abilities. Another one is not used."
 
 
+class Neighbourhood(msgspec.Struct, frozen=True, kw_only=True):
+    """The prompts of a calibration, as far as another prompt can be compared with them (`neighbours.py`)."""
+
+    features_version: int
+    "That of `features.FEATURES_VERSION`; with another one it is not used."
+    means: tuple[float, ...]
+    deviations: tuple[float, ...]
+    "Of the named features (`features.NAMES`) over these prompts."
+    prompts: tuple[bytes, ...]
+    """For each, one byte for each named feature: 8 more than its distance from the mean, in steps of half a
+    standard deviation, at most 8 to either side. There are no words in it, nor hashes of any."""
+
+
 class Ability(msgspec.Struct, frozen=True, kw_only=True):
     """Of one model."""
 
@@ -45,6 +58,9 @@ class Ability(msgspec.Struct, frozen=True, kw_only=True):
     "Its ability on prompts like those of the calibration, where they were the user's own; on the same scale."
     level_error: float = 0.0
     "Its standard error, logits."
+    residuals: tuple[float | None, ...] = ()
+    """Its score less what was predicted, for each prompt of the neighbourhood; None where it gave no answer.
+    Empty where there is no neighbourhood, or where this model was not asked for it."""
 
 
 class Abilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +74,8 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     "What prompts of the user's own are harder than predicted, logits; 0 where the prompts were not theirs."
     shift_error: float = 0.0
     "Its standard error."
+    neighbourhood: Neighbourhood | None = None
+    "Of prompts of the user's own, where they helped to predict others of them."
 
 
 def level_of(ability: Ability, abilities: Abilities) -> tuple[float, float]:

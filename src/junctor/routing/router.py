@@ -30,12 +30,13 @@ from junctor.pool.choice import Policy
 from junctor.pool.prompt import Prompt, parse_prompt
 from junctor.pool.ration import Ration, Rations
 from junctor.pool.resilient import Resilience
-from junctor.routing.abilities import Abilities
+from junctor.routing.abilities import Abilities, match_abilities
 from junctor.routing.cascade import Cascade, Plan
 from junctor.routing.checkable import Case, objection_to
 from junctor.routing.conversations import SHORTEST_PROMPT, Conversations, Fingerprints, fingerprint
 from junctor.routing.features import NAMES, Features, extract_features
 from junctor.routing.ladder import Ladder, models_of
+from junctor.routing.neighbours import find_neighbours
 from junctor.routing.policy import Demand, Ranking, decide, pass_over, put_first
 from junctor.routing.predictor import Prediction, Predictor, mean_p
 from junctor.routing.rationed import Rationed, explain_wait, share_used
@@ -85,6 +86,7 @@ class Router:
         conversations: Conversations | None = None,
         rations: Rations | None = None,
         looks_again: bool = True,
+        asks_neighbours: bool = False,
     ) -> None:
         """`models`: those to choose from; `mode` and `floor`: for requests that name neither.
 
@@ -94,11 +96,15 @@ class Router:
         `ladder`: for cascades; without `keeps_answers` their decisions do not quote what was answered, with
         `asks_in_turn` they ask one model after the other.
         `conversations`: who has read which prompt. `rations`: of keys that may have only so much of the
-        strongest model. `looks_again`: whether parts of a text are judged, too.
+        strongest model. `looks_again`: whether parts of a text are judged, too. `asks_neighbours`: whether
+        like prompts of the calibration move predictions.
         """
         self._cards = [model.card for model in models.values()]
         self._predictor = predictor
         self._placed = predictor.place(self._cards, abilities)
+        found = match_abilities(abilities if asks_neighbours else None, self._cards)
+        names = [card.name for card in self._cards]
+        self._neighbours = find_neighbours(abilities, found, names, predictor.version)
         self._strongest = self._find_strongest()
         self._rations = rations or Rations()
         self._resilience = resilience or Resilience(Policy(attempts=1))
@@ -216,7 +222,8 @@ class Router:
         return cheaper or whole, cheaper is not None
 
     def _predict(self, features: Features) -> Sequence[Prediction]:
-        return self._predictor.predict(features, self._placed)
+        said = self._predictor.predict(features, self._placed)
+        return said if self._neighbours is None else self._neighbours.correct(features.named, said)
 
     def _predict_text(self, text: str) -> Sequence[Prediction]:
         return self._predict(extract_features(text))

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from junctor.routing.calibration.ability_fit import SPREADS, Answered, Spreads, fit_abilities, log_losses
+from junctor.routing.calibration.ability_fit import (
+    SPREADS,
+    Answered,
+    Spreads,
+    fit_abilities,
+    log_losses,
+    predict,
+)
 
 TEMPERATURE = 0.94
 TRUTH = (-0.8, 0.3, 1.2)
@@ -141,7 +148,8 @@ def test_the_truth_predicts_better_than_a_mistake() -> None:
     right = fit_abilities(answered, TRUTH, [1e-4] * 3, NO_KNACK)
     wrong = fit_abilities(answered, TRUTH[::-1], [1e-4] * 3, NO_KNACK)
     told, mistaken = (
-        log_losses(answered, each.abilities_at(answered.kinds)).mean() for each in (right, wrong)
+        log_losses(answered, predict(answered, each.abilities_at(answered.kinds))).mean()
+        for each in (right, wrong)
     )
     assert told < mistaken - 0.05
-    assert log_losses(answered, levels[:, None]).mean() < mistaken - 0.05
+    assert log_losses(answered, predict(answered, levels[:, None])).mean() < mistaken - 0.05

@@ -16,6 +16,7 @@ from junctor.routing.calibration.store import CalibrationStore
 from junctor.routing.calibration.study import Comparison, Learnt, Studied, Study
 from junctor.routing.calibration.votes import PoolVote, Votes
 from junctor.routing.ladder import FORMAT, Ladder, Rung
+from junctor.routing.neighbours import describe_prompts
 from junctor.store.database import Database
 
 pytestmark = pytest.mark.anyio
@@ -150,7 +151,7 @@ async def test_learning_no_ladder_leaves_the_old_one_in_force(store: Calibration
 
 
 async def test_outcomes_are_kept_without_what_was_in_force(store: CalibrationStore, tmp_path: Path) -> None:
-    study = msgspec.structs.replace(STUDY, ladder=ladder_named("old"))
+    study = msgspec.structs.replace(STUDY, ladder=ladder_named("old"), named=((1.0,) * 30,))
     await adopt_in(store, study, learnt(ladder_named("one"), comparison(0.9)))
     async with Database(tmp_path / "junctor.db") as database:
         rows = await database.read("SELECT document FROM calibrations WHERE kind = 'outcomes'")
@@ -174,6 +175,26 @@ async def test_a_calibration_of_some_models_leaves_the_ladder_and_the_others_abi
     assert current.ladder == ladder_named("one")
     assert current.abilities is not None
     assert [each.model for each in current.abilities.models] == ["a", "new", "top"]
+
+
+async def test_residuals_of_models_that_were_not_asked_again_are_forgotten(store: CalibrationStore) -> None:
+    """They are of prompts that are not in the new neighbourhood."""
+    its = describe_prompts([(float(at),) * 30 for at in range(3)])
+
+    def local(*models: str) -> Abilities:
+        plain = levels_of(*models)
+        asked = tuple(msgspec.structs.replace(each, residuals=(0.1, 0.2, 0.3)) for each in plain.models)
+        return msgspec.structs.replace(plain, models=asked, neighbourhood=its)
+
+    await adopt_in(store, STUDY, learnt(None, abilities=local("a", "top")))
+    some = msgspec.structs.replace(STUDY, models=(studied("a"), studied("new")))
+    pool = [*CARDS, ModelCard(name="new", provider="x")]
+    study = with_in_force(some, await store.current(), [CARDS[0], pool[2]])
+    await adopt_in(store, study, learnt(None, abilities=local("a", "new")), *pool)
+    current = (await store.current()).abilities
+    assert current is not None
+    assert current.neighbourhood == its
+    assert {each.model: len(each.residuals) for each in current.models} == {"a": 3, "new": 3, "top": 0}
 
 
 def levels_of(*models: str) -> Abilities:

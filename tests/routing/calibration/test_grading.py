@@ -69,6 +69,33 @@ SUM, WHY = (
 )
 
 
+def test_features_are_kept_of_the_users_own_prompts_where_neighbours_are_wanted() -> None:
+    """And of no others, and nowhere else."""
+    said = log_of(("a", SUM, "1200"))
+    ours = Question(prompt=SUM.prompt, answer=SUM.answer, kind="dates")
+
+    def named(asked: Question, *, neighbours: bool) -> int:
+        graded = grade([asked], said, card("a"))
+        study = make_study(
+            graded,
+            said,
+            [card("a")],
+            PREDICTOR,
+            usd_per_hour=3.6,
+            floor=0.98,
+            confidence=0.95,
+            strongest=None,
+            neighbours=neighbours,
+        )
+        return len(study.named)
+
+    assert (named(SUM, neighbours=True), named(SUM, neighbours=False), named(ours, neighbours=True)) == (
+        1,
+        0,
+        0,
+    )
+
+
 def test_an_answer_is_right_when_it_says_the_same() -> None:
     said = log_of(("a", SUM, "1200"), ("b", SUM, "12"), ("c", SUM, None))
     study = study_of(grade([SUM], said, card("a")), said, card("a"), card("b"), card("c"), card("d"))

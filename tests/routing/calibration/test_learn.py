@@ -20,6 +20,7 @@ from junctor.routing.calibration.learn import choose_strongest, learn
 from junctor.routing.calibration.prompt_file import OWN
 from junctor.routing.calibration.questions import Question, make_questions
 from junctor.routing.calibration.study import Learnt, Studied, Study
+from junctor.routing.features import NAMES as NAMED_FEATURES
 from junctor.routing.features import extract_features
 from junctor.routing.predictor import Predictor, parse_artefact
 
@@ -226,6 +227,7 @@ def test_after_a_calibration_on_own_prompts_the_router_expects_what_was_seen() -
     study = make_study(
         graded, said, cards[:2], PREDICTOR, usd_per_hour=0, floor=0.98, confidence=0.95, strongest=None
     )
+    assert study.named == ()
     measured = learn(study).abilities
     placed = PREDICTOR.place(cards, measured)
     p = np.array([[it.p_good for it in PREDICTOR.predict(each, placed)] for each in features[300:]]).mean(0)
@@ -234,6 +236,50 @@ def test_after_a_calibration_on_own_prompts_the_router_expects_what_was_seen() -
     after = PREDICTOR.predict(features[300], placed)[2]
     assert (after.source, after.p_error) == ("estimated ability", 0.0)
     assert (after.p_good < before) is (measured.shift > 0)
+
+
+def local(seed: int, *, tells: bool = True, prompts: int = 300) -> Study:
+    """Own prompts of two sorts that look different; the first model is good at one sort and bad at the other.
+
+    Without `tells` looks say nothing.
+    """
+    study = own(study_of(prompts, seed=seed))
+    rng = np.random.default_rng(seed)
+    sort = rng.random(prompts) < 0.5
+    looks = sort if tells else rng.random(prompts) < 0.5
+    named = rng.normal(0, 0.4, (prompts, len(NAMED_FEATURES))) + np.where(looks[:, None], 1.0, -1.0)
+    scores = (rng.random(prompts) < np.where(sort, 0.95, 0.2)).astype(float)
+    first = msgspec.structs.replace(study.models[0], scores=tuple(scores.tolist()))
+    return msgspec.structs.replace(
+        study,
+        models=(first, *study.models[1:]),
+        named=tuple(tuple(each) for each in named.tolist()),
+    )
+
+
+def test_like_prompts_are_kept_where_they_help_and_only_there() -> None:
+    """As they do on prompts held back; of fewer than 50 nothing is learnt."""
+    learnt = learn(local(1))
+    assert learnt.neighbours_comparison is not None
+    assert learnt.neighbours_comparison.switches
+    assert learnt.abilities.neighbourhood is not None
+    assert [len(each.residuals) for each in learnt.abilities.models] == [300] * 3
+    for useless in (local(2, tells=False), local(3, prompts=49), own(study_of())):
+        abilities = learn(useless).abilities
+        assert abilities.neighbourhood is None
+        assert {each.residuals for each in abilities.models} == {()}
+
+
+def test_abilities_with_like_prompts_replace_those_without_and_not_the_other_way_round() -> None:
+    plain = msgspec.structs.replace(learn(local(1)).abilities, neighbourhood=None)
+    compared = learn(msgspec.structs.replace(local(2), abilities=plain)).abilities_comparison
+    assert compared is not None
+    assert compared.switches
+    whole = learn(local(1)).abilities
+    compared = learn(msgspec.structs.replace(local(2), abilities=whole)).abilities_comparison
+    assert compared is not None
+    assert not compared.switches
+    assert abs(compared.new - compared.old) < 0.02
 
 
 def test_abilities_that_are_no_levels_are_replaced_where_own_prompts_are_harder() -> None:

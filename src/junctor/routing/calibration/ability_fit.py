@@ -169,12 +169,14 @@ def _design(answered: Answered, count: int) -> tuple[Floats, NDArray[np.int64], 
     return design, rows, questions
 
 
-def log_losses(answered: Answered, logits: Floats) -> Floats:
-    """For each question the mean log loss over the models that answered it.
+def predict(answered: Answered, logits: Floats) -> Floats:
+    """(m, n) probabilities. `logits`: (m, n) or (m, 1), what is added to the ease, before the temperature."""
+    return _sigmoid(answered.ease + answered.temperature * logits)
 
-    `logits`: (m, n) or (m, 1), what is added to the ease, before the temperature.
-    """
-    p = np.clip(_sigmoid(answered.ease + answered.temperature * logits), 1e-6, 1 - 1e-6)
+
+def log_losses(answered: Answered, p: Floats) -> Floats:
+    """For each question the mean log loss over the models that answered it, of these (m, n) probabilities."""
+    p = np.clip(p, 1e-6, 1 - 1e-6)
     losses = -(answered.scores * np.log(p) + (1 - answered.scores) * np.log(1 - p))
     return np.nanmean(losses, axis=0)
 

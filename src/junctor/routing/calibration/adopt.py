@@ -50,7 +50,7 @@ async def adopt(
     `current` is in force, and `pool` are all models, those that were not asked included: a ladder that fits
     them is not replaced by one of some of them, and abilities of the others stay as they were measured.
     """
-    outcomes = msgspec.structs.replace(study, ladder=None, abilities=None, votes=None)
+    outcomes = msgspec.structs.replace(study, named=(), ladder=None, abilities=None, votes=None)
     await store.save_outcomes(msgspec.json.encode(outcomes))
     identities = {it.model: it.identity for it in study.models}
     ladder, ladder_id = "nothing", None
@@ -97,12 +97,15 @@ def _with_other_pools(new: Votes, old: Votes | None) -> Votes:
 
 
 def _with_others(new: Abilities, old: Abilities | None) -> Abilities:
-    """The new abilities, and the old ones of models that were not asked, without their levels."""
+    """The new abilities, and the old ones of models that were not asked, without their levels.
+
+    Nor have those residuals: theirs are of other prompts.
+    """
     if old is None or old.artefact != new.artefact:
         return new
     asked = {each.model for each in new.models}
     others = [
-        msgspec.structs.replace(each, level=None, level_error=0.0)
+        msgspec.structs.replace(each, level=None, level_error=0.0, residuals=())
         for each in old.models
         if each.model not in asked
     ]

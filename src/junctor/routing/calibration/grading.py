@@ -80,11 +80,15 @@ def make_study(
     strongest: str | None,
     fusions: Sequence[tuple[str, ...]] = (),
     most_members: int = 0,
+    neighbours: bool = False,
 ) -> Study:
-    """What the learner needs, but for what is in force. `fusions`, `most_members`: as in `Study`."""
+    """What the learner needs, but for what is in force. `fusions`, `most_members`: as in `Study`.
+
+    `neighbours`: whether like prompts are to be found again, of the user's own.
+    """
     features = [extract_features(question.prompt) for question in graded.questions]
     artefact = predictor.artefact
-    return Study(
+    study = Study(
         models=tuple(
             _study_model(card, placed, graded, said, predictor, features, usd_per_hour)
             for card, placed in zip(cards, predictor.place(cards), strict=True)
@@ -100,6 +104,11 @@ def make_study(
         judged_by_strongest=graded.judged_by_strongest,
         fusions=tuple(fusions),
         most_members=most_members,
+    )
+    return (
+        msgspec.structs.replace(study, named=tuple(it.named for it in features))
+        if neighbours and study.is_own
+        else study
     )
 
 

@@ -14,6 +14,7 @@ from statistics import NormalDist
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from junctor.chat import Mode
 from junctor.routing.abilities import Abilities, Ability, level_of
@@ -23,14 +24,17 @@ from junctor.routing.calibration.ability_fit import (
     Spreads,
     fit_abilities,
     log_losses,
+    predict,
     read_answered,
 )
 from junctor.routing.calibration.calibrate import TooFewOutcomes, calibrate, climb
 from junctor.routing.calibration.held_out import FOLDS, compare, error_of, make_folds
 from junctor.routing.calibration.learn_votes import compare_votes, explain_none, learn_votes
 from junctor.routing.calibration.outcomes import Floats, Outcomes
+from junctor.routing.calibration.residuals import FEWEST, add_neighbours, make_neighbours, move_all, pick
 from junctor.routing.calibration.study import Comparison, Learnt, Studied, Study
 from junctor.routing.ladder import Ladder
+from junctor.routing.neighbours import Neighbours, find_neighbours
 
 COMPLETE = 0.8
 "A model that answered a smaller share of the prompts than this is not put on the ladder."
@@ -38,6 +42,8 @@ MODE: Mode = "balanced"
 "The mode in which ladders are compared."
 EXCHANGE = 0.05
 "What all that the strongest model costs for a prompt is exchanged for: so many right answers."
+Places = NDArray[np.int64]
+"Of prompts."
 FIXED = 1e-4
 "The prior error of what is not to be learnt."
 
@@ -57,15 +63,19 @@ def learn(study: Study) -> Learnt:
     answered = read_answered(study)
     named = {it.model for it in models}
     votes = learn_votes(study, [it.model for it in models])
+    abilities, neighbours = measure_abilities(study, answered), compare_neighbours(study, answered)
+    if neighbours is not None and neighbours.new > neighbours.old:
+        abilities = add_neighbours(abilities, study.named, answered)
     return Learnt(
         strongest=strongest,
         prompts=outcomes.prompts,
         left_out=tuple(it.model for it in study.models if it.model not in named),
         ladder=ladder,
         no_ladder=no_ladder,
-        abilities=measure_abilities(study, answered),
+        abilities=abilities,
         ladder_comparison=_compare_ladders(study, outcomes, strongest, ladder),
-        abilities_comparison=_compare_abilities(study, answered),
+        abilities_comparison=_compare_abilities(study, answered, abilities),
+        neighbours_comparison=neighbours,
         votes=votes,
         no_votes=explain_none(study, votes),
         votes_comparison=compare_votes(study, votes),
@@ -190,27 +200,64 @@ def _use(ladder: Ladder, outcomes: Outcomes) -> tuple[Floats, Floats]:
     return outcomes.scores[top], outcomes.usd[top]
 
 
-def _compare_abilities(study: Study, answered: Answered) -> Comparison | None:
+def compare_neighbours(study: Study, answered: Answered) -> Comparison | None:
+    """Whether neighbours among the user's own prompts predict those held back better than levels alone."""
+    count = len(study.named)
+    if count < FEWEST:
+        return None
+    plain, moved = np.zeros(count), np.zeros(count)
+    for train, test in make_folds(count):
+        held = answered.pick(test)
+        without, with_them = (
+            _expect_own(study, answered, train, test, neighbours=each) for each in (False, True)
+        )
+        plain[test], moved[test] = -log_losses(held, without), -log_losses(held, with_them)
+    return compare(plain, moved, is_broken=False)
+
+
+def _expect_own(study: Study, answered: Answered, train: Places, test: Places, *, neighbours: bool) -> Floats:
+    """What is expected of prompts of the user's own, after learning from others of them."""
+    seen = answered.pick(train)
+    levels = _fit(study, seen).levels.logits[:, None]
+    p = predict(answered.pick(test), levels)
+    if not neighbours:
+        return p
+    near = make_neighbours(pick(study.named, train), seen, predict(seen, levels))
+    return move_all(near, pick(study.named, test), p)
+
+
+def _compare_abilities(study: Study, answered: Answered, learnt: Abilities) -> Comparison | None:
     """By the log loss on prompts held back, as the router would predict them.
 
     Where they are not the user's own it predicts none like them; how hard they are is learnt beside both.
+    `learnt`: says whether the new ones have neighbours.
     """
     count = len(study.kinds)
     if study.abilities is None or count < 2 * FOLDS or not study.can_judge(study.abilities):
         return None
     stale = _known_before(study, study.abilities)
+    known = _neighbours_before(study, study.abilities)
     old, new = np.zeros(count), np.zeros(count)
     for train, test in make_folds(count):
         seen, held = answered.pick(train), answered.pick(test)
-        fresh = _fit(study, seen)
         if study.is_own:
-            before, after = stale[:, None], fresh.levels.logits[:, None]
+            near = learnt.neighbourhood is not None
+            after = _expect_own(study, answered, train, test, neighbours=near)
+            before = move_all(known, pick(study.named, test) if known else (), predict(held, stale[:, None]))
         else:
+            fresh = _fit(study, seen).abilities.logits
             before, after = (
-                _with_shifts(each, seen).abilities_at(held.kinds) for each in (stale, fresh.abilities.logits)
+                predict(held, _with_shifts(each, seen).abilities_at(held.kinds)) for each in (stale, fresh)
             )
         old[test], new[test] = -log_losses(held, before), -log_losses(held, after)
     return compare(old, new, is_broken=False)
+
+
+def _neighbours_before(study: Study, abilities: Abilities) -> Neighbours | None:
+    """Those in force."""
+    told = {each.model: each for each in abilities.models}
+    names = [it.model for it in study.models]
+    return find_neighbours(abilities, told, names, study.artefact) if study.named else None
 
 
 def _with_shifts(abilities: Floats, answered: Answered) -> Fitted:

@@ -51,6 +51,8 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     "As the user named it; None: the highest score, of equals the cheapest."
     floor: float
     confidence: float
+    named: tuple[tuple[float, ...], ...] = ()
+    "Named features of each prompt (`features.NAMES`): of the user's own, where neighbours are wanted."
     judged_by_strongest: int = 0
     "Of how many prompts what the strongest said counts as right."
     fusions: tuple[tuple[str, ...], ...] = ()
@@ -109,6 +111,8 @@ class Learnt(msgspec.Struct, frozen=True, kw_only=True):
     "None: there was none in force, or too few prompts to hold any back."
     abilities_comparison: Comparison | None = None
     "None, too, where the ones in force were measured on the user's own prompts, and the new ones were not."
+    neighbours_comparison: Comparison | None = None
+    "Old: abilities alone; new: with neighbours. None: too few prompts, or not the user's own."
     votes: Votes | None = None
     no_votes: str = ""
     "Why there are none; empty when there are some."
