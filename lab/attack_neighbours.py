@@ -31,9 +31,15 @@ SETS = ("zeroeval", "mmlupro")
 
 
 def calibrate_on(
-    data: Data, predictor: Predictor, names: Sequence[str], besides: Collection[str], draw: random.Random
+    data: Data,
+    predictor: Predictor,
+    names: Sequence[str],
+    besides: Collection[str],
+    draw: random.Random,
+    *,
+    neighbours: bool,
 ) -> Abilities:
-    """Abilities with neighbours, of models with these names, from prompts that are none of `besides`."""
+    """Abilities of models with these names, from prompts that are none of `besides`."""
     outcomes = grid(data)
     models = [data.models.index(name) for name in names]
     chosen = list[int]()
@@ -76,4 +82,5 @@ def calibrate_on(
         confidence=0.95,
     )
     answered = read_answered(study)
-    return add_neighbours(measure_abilities(study, answered), [it.named for it in features], answered)
+    measured = measure_abilities(study, answered)
+    return add_neighbours(measured, [it.named for it in features], answered) if neighbours else measured

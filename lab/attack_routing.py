@@ -2,8 +2,9 @@
 
     python lab/attack_routing.py --data DIR              about ten minutes on two cores
     python lab/attack_routing.py --data DIR --no-honest  the attack alone, four minutes
-    python lab/attack_routing.py --data DIR --no-honest --neighbours
+    python lab/attack_routing.py --data DIR --no-honest --calibrated (or --neighbours)
                                                          on a router that was calibrated on 300 other prompts
+                                                         (and is moved by like ones: routing.neighbours)
 
 50 prompts, more than 200 texts, each put before, into and after every prompt; pools of two and of five models
 in each mode. The share of prompts that the strong model gets, before and after, without a second look
@@ -128,7 +129,8 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--json", type=Path, default=None, help="where to write all rows")
     arguments.add_argument("--no-honest", action="store_true", help="leave out what honest prompts lose")
-    arguments.add_argument("--neighbours", action="store_true", help="attack a router that was calibrated")
+    arguments.add_argument("--calibrated", action="store_true", help="attack a router that was calibrated")
+    arguments.add_argument("--neighbours", action="store_true", help="the same, and like prompts move it")
     options = arguments.parse_args()
 
     data, draw = load(options.data), random.Random(options.seed)
@@ -138,8 +140,9 @@ def main() -> None:
     eyes = Eyes(names, price)
     drawn = draw.sample(data.texts, TESTED + TRAINED + 600)
     tested, trained, others = drawn[:TESTED], drawn[TESTED : TESTED + TRAINED], drawn[TESTED + TRAINED :]
-    if options.neighbours:
-        eyes.learn(calibrate_on(data, eyes.predictor, names, {*drawn}, draw))
+    if options.calibrated or options.neighbours:
+        asked = options.neighbours
+        eyes.learn(calibrate_on(data, eyes.predictor, names, {*drawn}, draw, neighbours=asked))
     places = [np.array([names.index(name) for name in pool]) for pool in pools]
     attacks = make_attacks(eyes, places, trained, others, draw)
     print(f"{len(attacks)} texts, {TESTED} prompts, {len(pools)} pools, seed {options.seed}")
