@@ -22,7 +22,9 @@ from junctor.pool.transport import Transport
 from junctor.serving.card import card_of
 from junctor.serving.engine import LlamaEngine, Patience
 from junctor.serving.llama import LocalModel
+from junctor.serving.llama_child import READ_AT_ONCE, _params_of
 from junctor.serving.manifest import Manifest, shipped
+from junctor.serving.order import Order
 from junctor.serving.weights import pull
 
 pytestmark = [
@@ -193,6 +195,12 @@ async def test_a_web_page_is_not_let_in_by_the_preflight(running: Running) -> No
         response = await request.build().send()
     assert response.get_header("access-control-allow-origin") == "http://junctor.invalid"
     assert response.get_header("access-control-allow-credentials") != "true"
+
+
+async def test_a_prompt_that_nobody_waits_for_is_given_up_soon() -> None:
+    """llama.cpp looks for those who went away between batches: its own are a minute of a processor each."""
+    params = _params_of(Order(weights="w", name="n", window=WINDOW, parallel=2, threads=1))
+    assert params.n_batch == READ_AT_ONCE <= 128
 
 
 async def test_the_child_dies_with_its_parent_even_while_it_is_stuck(

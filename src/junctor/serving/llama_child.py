@@ -25,6 +25,10 @@ xllamacpp: Any = importlib.import_module("xllamacpp")
 
 _PR_SET_PDEATHSIG: Final = 1
 
+READ_AT_ONCE: Final = 128
+"""Tokens of prompts that llama.cpp reads before it looks who has gone away. Its default, 2048, keeps a
+processor busy for a minute and more with what nobody wants any longer (docs/local-models.md)."""
+
 _NO_ORIGIN: Final = "http://junctor.invalid"
 "The only web origin that may call: a name that can never exist (RFC 2606)."
 
@@ -61,6 +65,7 @@ def _params_of(order: Order) -> Any:
     params.n_ctx = order.window * order.parallel
     params.n_parallel = order.parallel
     params.kv_unified = False
+    params.n_batch = READ_AT_ONCE
     params.ctx_shift = False  # never drop the start of a chat in silence
     params.cache_ram_mib = 0  # its default keeps up to 8 GB of old prompts
     params.cache_idle_slots = False
