@@ -40,6 +40,8 @@ def test_a_good_file_is_ok_and_advice_is_not_an_error(home: Path, junctor: Junct
         ('members = ["a", "b"]\nmode = "vote"\njudge = "a"', "asks no judge"),
         ('members = ["a", "b"]\nquorum = 2', "`grace_ms` does nothing"),
         ('members = ["a", "b"]\nmax_usd = 1', "takes b for free"),
+        ('members = ["a", "b"]', "the abler one wins every vote"),
+        ('members = ["a", "b"]\nmode = "vote"', "the abler one wins every vote"),
     ],
 )
 def test_fusions_that_do_less_than_they_seem_to_are_noted(
@@ -51,6 +53,29 @@ def test_fusions_that_do_less_than_they_seem_to_are_noted(
     assert "note: f: " in done.stdout
     assert words in done.stdout
     assert "2 model(s), 1 fusion(s), 0 key(s)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("speed", "lines", "noted"),
+    [
+        (11, 'judge = "a"', True),
+        (11, 'judge = "b"', False),  # whose speed nobody knows
+        (11, "", False),  # b may judge
+        (11, 'judge = "a"\nmode = "vote"', False),
+        (60, 'judge = "a"', False),
+    ],
+)
+def test_a_judge_that_is_too_slow_to_be_heard_is_noted(
+    home: Path, junctor: Junctor, speed: int, lines: str, noted: bool
+) -> None:
+    """A model on a processor takes a minute for a verdict, and has failed by then."""
+    config = GOOD.replace("tokens_per_s = 50", f"tokens_per_s = {speed}")
+    (home / "junctor.toml").write_text(
+        f'{config}[[fusions]]\nname = "f"\nmembers = ["a", "a", "b"]\n{lines}\n'
+    )
+    done = junctor("check")
+    assert done.exit_code == 0
+    assert (f"note: f: a ({speed} tokens/s) would judge" in done.stdout) == noted
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import typer
 
 from junctor.assemble import Member, choose_members
+from junctor.chat import ModelCard
 from junctor.cli.terminal import ConfigOption, console, load, plain_errors
+from junctor.fusion.bench import JUDGE_S, VERDICT_TOKENS
 from junctor.pool.upstream import DEFAULT_MAX_TOKENS
 from junctor.settings import FusionSettings
 from junctor.settings_check import SettingsError
@@ -66,8 +68,32 @@ def advise_fusions(fusions: Sequence[FusionSettings], members: Sequence[Member])
             yield f"{fusion.name}: with one member there is nothing to fuse; name {fusion.members[0]} itself"
         if fusion.mode in ("vote", "debate") and fusion.judge is not None:
             yield f"{fusion.name}: the mode {fusion.mode} asks no judge; `judge` does nothing there"
+        if fusion.mode not in ("vote", "debate") and (slow := _slow_judges(fusion, cards)):
+            yield (
+                f"{fusion.name}: {' and '.join(slow)} would judge and write here: slow, for a verdict of "
+                f'{VERDICT_TOKENS} tokens within {JUDGE_S:g} s. Name a faster `judge`, or `mode = "vote"`, '
+                "which asks none"
+            )
+        if len(fusion.members) == 2 == len(set(fusion.members)) and _votes_alone(fusion):
+            yield f"{fusion.name}: of two members the abler one wins every vote; add a third, or a `judge`"
         if fusion.quorum is not None and fusion.quorum == len(fusion.members):
             yield f"{fusion.name}: a quorum of all members is none: `grace_ms` does nothing there"
         unpriced = [name for name in dict.fromkeys(fusion.members) if name in cards and not cards[name].price]
         if fusion.max_usd is not None and unpriced:
             yield f"{fusion.name}: max_usd takes {', '.join(unpriced)} for free: no price is known"
+
+
+def _votes_alone(fusion: FusionSettings) -> bool:
+    """Whether nobody but the vote decides between two: no third has answered, who might judge."""
+    return fusion.mode == "vote" or (fusion.mode == "auto" and fusion.judge is None)
+
+
+def _slow_judges(fusion: FusionSettings, cards: Mapping[str, ModelCard]) -> list[str]:
+    """Each with its speed; nobody where one may judge that is fast enough, or whose speed is not known."""
+    told: list[str] = []
+    for name in dict.fromkeys((fusion.judge,) if fusion.judge else fusion.members or cards):
+        speed = cards[name].tokens_per_s if name in cards else None
+        if speed is None or VERDICT_TOKENS / speed < JUDGE_S / 3:
+            return []
+        told.append(f"{name} ({speed:g} tokens/s)")
+    return told
