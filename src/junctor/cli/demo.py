@@ -99,6 +99,12 @@ script = [
 ]
 """
 "Dearer and less able than the better of the local models, so that `auto` leaves it alone."
+_FUSION = """
+[[fusions]]
+name = "fusion"
+mode = "vote"
+"""
+"Counted alone: none of these can judge, and on a processor a verdict takes a minute."
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,7 +149,7 @@ def _serve(port: int, folder: Path) -> Generator[tuple[subprocess.Popen[bytes], 
     """A real `junctor serve` in a process of its own, ready to answer; the folder gets its configuration."""
     config = folder / CONFIG_NAME
     tables = [f'[[models]]\nname = "{name}"\nprovider = "local"\n' for name in shipped()]
-    config.write_text("".join(tables) + _THIRD, encoding="utf-8")
+    config.write_text("".join(tables) + _THIRD + _FUSION, encoding="utf-8")
     command = [sys.executable, "-m", "junctor", "serve", "--config", str(config), "--port", str(port)]
     server = subprocess.Popen(command)  # noqa: S603 - our own command line
     url = f"http://127.0.0.1:{port}"
