@@ -195,6 +195,14 @@ async def test_best_of_equal_answers_needs_no_judge() -> None:
     assert not judge.requests
 
 
+async def test_best_of_without_anybody_else_is_judged_by_the_best_member() -> None:
+    """As docs/fusion.md says: this mode has to have a judge."""
+    best = Picky("a", likes="41", writes="42")
+    made = Made([best, member("b", "41")], abilities={"a": 0.9, "b": 0.5}, mode="best-of")
+    verdict = last_verdict(await made.ask())
+    assert (verdict.judge, verdict.chosen) == ("a", 1)
+
+
 async def test_what_a_judge_may_cost_is_within_the_limit_too() -> None:
     judge = Picky("j", likes="41", usd=1000.0)
     made = Made([member("a", "42"), member("b", "41"), judge], members=("a", "b"), judge="j", abilities=EVEN)
