@@ -41,14 +41,19 @@ WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.6, 1.17, 1.17, 2.05)
 
 
 class Timed:
-    """Says one thing after so many turns of the event loop."""
+    """Says one thing after so many turns of the event loop; as a judge it likes one answer, at once."""
 
-    def __init__(self, name: str, says: str, rank: int) -> None:
+    def __init__(self, name: str, says: str, rank: int, likes: str) -> None:
         self.card = msgspec.structs.replace(member(name).card, price=Price(input=1, output=1, source="test"))
         self._says = says
         self._rank = rank
+        self._judge = Picky(name, likes=likes, writes="merged")
 
-    async def answer(self, _: ChatRequest) -> AsyncGenerator[Event, None]:
+    async def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+        if b"<<<" in bytes(request.messages):
+            async for event in self._judge.answer(request):
+                yield event
+            return
         for _turn in range(self._rank * TURNS_APART):
             await asyncio.sleep(0)
         if self._says == "fail":
@@ -70,6 +75,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     says: tuple[str, ...]
     ranks: tuple[int, ...]
     judge: bool
+    "Whether one is named: else the best of the members that answered, and are not judged."
     likes: str
     accuracy: float
     has_tools: bool
@@ -142,7 +148,7 @@ def expect(case: Case) -> str:
     if case.mode == "auto" and (told < open_ or (told == open_ == 0 and len(values) < len(talked))):
         return "merged"
     ranked = ranking(case, values)
-    if case.mode == "vote" or len(ranked) < 2 or not case.judge:
+    if case.mode == "vote" or len(ranked) < 2 or (not case.judge and len(came) < 3):
         return ranked[0][0]
     ahead = worth(case, ranked[0][1]) - worth(case, ranked[1][1])
     rivals = {value for value, _ in ranked[:2]}
@@ -156,13 +162,15 @@ def expect(case: Case) -> str:
 
 async def run(case: Case) -> tuple[str, int]:
     """What it answers, and how many members it called off."""
-    models: list[Model] = [Timed(*it) for it in zip(case.names, case.says, case.ranks, strict=True)]
+    models: list[Model] = [
+        Timed(*it, case.likes) for it in zip(case.names, case.says, case.ranks, strict=True)
+    ]
     judge = Picky("j", likes=case.likes, writes="merged")
     made = Made(
         [*models, judge],
         members=case.names,
-        judge="j" if case.judge or case.mode == "auto" else None,
-        judge_accuracy=case.accuracy if case.judge else 0.5,
+        judge="j" if case.judge else None,
+        judge_accuracy=case.accuracy,
         mode=case.mode,
         weights=Weights(votes={case.names: case.vote}),
     )
@@ -185,4 +193,4 @@ async def test_stopping_early_answers_as_waiting_for_all_would(seed: int) -> Non
         answered, saved = await run(case)
         assert answered == expect(case), case
         spared += saved
-    assert spared > 50, "it does stop early"
+    assert spared > 20, "it does stop early"
