@@ -304,6 +304,21 @@ async def test_a_whole_answer_may_take_as_long_as_all_of_it(asker: Asker) -> Non
     assert "total_s" in error.message
 
 
+@pytest.mark.parametrize(
+    ("within_s", "words"),
+    [
+        (None, "within 1 s (timeouts.total_s)"),
+        (0.21999, "within 0.22 s (what was left of timeouts.total_s, or a shorter limit)"),
+    ],
+)
+async def test_who_was_late_is_told_whose_limit_it_was(
+    asker: Asker, within_s: float | None, words: str
+) -> None:
+    """A member of a fusion has its deadline, a judge its minute: no setting of timeouts is too short then."""
+    _, error = await asker.failure("hang", within_s=within_s)
+    assert words in error.message
+
+
 @BOTH
 @pytest.mark.parametrize("fault", ["hang", "hang-after-headers", "hang-mid-stream"])
 @pytest.mark.parametrize("stream", [True, False])

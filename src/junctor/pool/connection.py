@@ -36,10 +36,12 @@ class LineTimeout(LineError):
 class Deadlines:
     """How long one exchange may take. Times are those of the event loop, seconds."""
 
-    __slots__ = ("first_at", "first_s", "idle_s", "total_at", "total_s")
+    __slots__ = ("first_at", "first_s", "idle_s", "total_at", "total_of", "total_s")
 
-    def __init__(self, now: float, first_s: float, idle_s: float, total_s: float) -> None:
-        self.first_s, self.idle_s, self.total_s = first_s, idle_s, total_s
+    def __init__(
+        self, now: float, first_s: float, idle_s: float, total_s: float, total_of: str = "timeouts.total_s"
+    ) -> None:
+        self.first_s, self.idle_s, self.total_s, self.total_of = first_s, idle_s, total_s, total_of
         self.first_at = now + first_s
         self.total_at = now + total_s
 
@@ -274,7 +276,7 @@ class Connection(asyncio.Protocol):
     def _overdue(self, now: float) -> str:
         limits = self._deadlines
         if now >= limits.total_at:
-            return f"did not finish within {limits.total_s:g} s (of timeouts.total_s)"
+            return f"did not finish within {round(limits.total_s, 2):g} s ({limits.total_of})"
         if self._talking:
             return f"fell silent for {limits.idle_s:g} s (timeouts.idle_s)"
         return f"gave no text within {limits.first_s:g} s (timeouts.first_token_s)"

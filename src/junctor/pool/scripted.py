@@ -52,6 +52,7 @@ from junctor.chat import (
     Usage,
     WindowExceeded,
 )
+from junctor.pool.transport import LEFT
 
 REMEMBERED = 100
 "Requests that a scripted model keeps, the newest ones."
@@ -200,8 +201,10 @@ class ScriptedModel:
         left_s = ends_at - self._clock()
         if delay_s >= left_s:
             await self._sleep(max(0.0, left_s))
-            message = f"the model `{self.card.name}` did not finish within {request.within_s:g} s"
-            raise UpstreamTimeout(f"{message} (of timeouts.total_s)", model=self.card.name)
+            message = (
+                f"the model `{self.card.name}` did not finish within {round(request.within_s or 0, 2):g} s"
+            )
+            raise UpstreamTimeout(f"{message} ({LEFT})", model=self.card.name)
         if delay_s:
             await self._sleep(delay_s)
 

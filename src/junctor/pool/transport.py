@@ -29,6 +29,8 @@ from junctor.pool.reply_parser import LineError
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 "Room for a whole reply: a long answer with log probabilities, or inline media."
+LEFT = "what was left of timeouts.total_s, or a shorter limit"
+"What a request's own `within_s` comes from, for messages: a deadline, or what earlier tries left."
 KEEP_S = 30.0
 "How long an idle connection is kept. Longer invites requests on a connection that the server just closed."
 
@@ -50,6 +52,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     "Between two pieces of the answer, once it has begun."
     total_s: float = 600.0
     "From sending the request to the end of the answer."
+    total_of: str = "timeouts.total_s"
+    "What `total_s` comes from, for messages."
 
 
 class Target:
@@ -287,7 +291,7 @@ class Exchange:
     async def __aenter__(self) -> Reply:
         limits = self._timeouts
         now = asyncio.get_running_loop().time()
-        deadlines = Deadlines(now, limits.first_token_s, limits.idle_s, limits.total_s)
+        deadlines = Deadlines(now, limits.first_token_s, limits.idle_s, limits.total_s, limits.total_of)
         try:
             connection = await self._send(deadlines, fresh=False)
         except LineLost as error:

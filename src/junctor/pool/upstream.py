@@ -29,7 +29,7 @@ from junctor.chat import (
     UpstreamUnauthorised,
 )
 from junctor.pool.refusal import parse_refusal
-from junctor.pool.transport import Exchange, Reply, Target, Timeouts, Transport
+from junctor.pool.transport import LEFT, Exchange, Reply, Target, Timeouts, Transport
 from junctor.wire import (
     anthropic_answer,
     anthropic_request,
@@ -142,7 +142,7 @@ class Upstream:
     def _post(self, request: ChatRequest, sent: Rendered) -> Exchange:
         timeouts = self._streamed if request.stream else self._whole
         if request.within_s is not None and request.within_s < timeouts.total_s:
-            timeouts = msgspec.structs.replace(timeouts, total_s=request.within_s)
+            timeouts = msgspec.structs.replace(timeouts, total_s=request.within_s, total_of=LEFT)
         return self._transport.post(self._target, sent.body, timeouts, self.card.name, sent.headers)
 
     def _translate(self, request: ChatRequest) -> Rendered:
