@@ -28,3 +28,15 @@ async def test_whose_answer_is_given(said: tuple[str | None, ...], path: str, ch
     verdict = last_verdict(await made.ask())
     assert (verdict.path, verdict.chosen) == (path, chosen)
     assert verdict.because
+
+
+async def test_the_first_of_two_that_settles_the_vote_is_not_called_the_likeliest_of_one() -> None:
+    """The abler of two always wins: the other is called off, and the words say why."""
+    made = Made(
+        [member("a", "42"), member("b", {"delay_s": 60}, "41")],
+        mode="vote",
+        abilities={"a": 0.8, "b": 0.5},
+    )
+    verdict = last_verdict(await made.ask())
+    assert verdict.saved_answers == 1
+    assert verdict.because.startswith("those called off could not have outvoted it, right with")

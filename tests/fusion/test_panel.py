@@ -72,7 +72,7 @@ def test_reasoning_that_says_more_than_how_much_is_passed_on_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("limits", "why"),
     [
-        (Constraints(only=("b",)), "not among `only`"),
+        (Constraints(only=("b",)), "not among those asked for, or that this key may use"),
         (Constraints(never=("a",)), "excluded by `never`"),
         (Constraints(needs=("vision",)), "lacks vision"),
         (Constraints(min_window=100_000), "its window of 8192 tokens is too small"),

@@ -203,9 +203,10 @@ class Decider:
 
     def _explain_vote(self) -> str:
         first, heard = self._ballot.count()[0], len(self._hearing.replies)
-        agree = (
-            f"{len(first.members)} of {heard} answers agree"
-            if len(first.members) > 1
-            else (f"the likeliest of {heard} answers")
-        )
+        if len(first.members) > 1:
+            agree = f"{len(first.members)} of {heard} answers agree"
+        elif heard > 1:
+            agree = f"the likeliest of {heard} answers"
+        else:
+            agree = "those called off could not have outvoted it"
         return f"{agree}, right with a probability of {first.p:.0%}"

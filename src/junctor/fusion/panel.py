@@ -106,7 +106,7 @@ def check(plan: Plan, models: Mapping[str, Model], request: ChatRequest) -> None
 def _objection(card: ModelCard, limits: Constraints, prompt: Prompt) -> str | None:
     """Why a member may not answer this request; None: it may."""
     if limits.only and card.name not in limits.only:
-        return "not among `only`"
+        return "not among those asked for, or that this key may use"
     if card.name in limits.never:
         return "excluded by `never`"
     lacking = (prompt.needs - {"tools"}) | frozenset(limits.needs)
