@@ -75,12 +75,12 @@ async def test_nothing_is_asked_that_max_usd_does_not_allow() -> None:
 
 def test_what_is_done_without_a_judge() -> None:
     bench, record = bench_of(Picky("j"))
-    assert bench.do_without("j", "it is away", vote=1) == (1, "without j, the vote decides")
+    assert bench.do_without("j", "it is away", leader=1) == (1, "without j, the leading answer is given")
     assert record.verdict.degraded == "the judge j failed: it is away"
     bench, record = bench_of(Picky("j"), on_judge_failure="best")
-    assert bench.do_without("j", "away", vote=1)[0] == 1, "the best member has not answered"
+    assert bench.do_without("j", "away", leader=1)[0] == 1, "the best member has not answered"
     record.roll.hear(0, "42", 0.1)
-    assert bench.do_without("j", "away", vote=1) == (0, "without j, the best member's answer is given")
+    assert bench.do_without("j", "away", leader=1) == (0, "without j, the best member's answer is given")
     bench, _ = bench_of(Picky("j"), on_judge_failure="error")
     with pytest.raises(UpstreamBroken):
-        bench.do_without("j", "away", vote=1)
+        bench.do_without("j", "away", leader=1)

@@ -120,3 +120,22 @@ async def test_a_fusion_within_that_the_callers_limits_name_is_asked_with_its_me
     outer = Made([inner.fusion, member("c", "41")], name="outer")
     verdict = last_verdict(await outer.ask(request_of(constraints=Constraints(only=("inner",)))))
     assert [it.status for it in verdict.members] == ["answered", "left_out"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "answers", "path"),
+    [
+        ("merge", ("42", "42"), "vote"),
+        ("merge", (POEM, ESSAY), "best member"),
+        ("best-of", ("42", "41"), "vote"),
+        ("best-of", (POEM, ESSAY), "best member"),
+    ],
+)
+async def test_without_judge_or_writer_the_record_says_what_decided(
+    mode: str, answers: tuple[str, str], path: str
+) -> None:
+    members = [member(name, text) for name, text in zip("ab", answers, strict=True)]
+    made = Made(
+        [*members, member("j", {"fail": "upstream_broken"})], members=("a", "b"), judge="j", mode=mode
+    )
+    assert last_verdict(await made.ask()).path == path

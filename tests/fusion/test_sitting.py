@@ -243,7 +243,7 @@ async def test_without_an_analysis_it_is_written_all_the_same() -> None:
 
 async def test_a_writer_whose_window_is_too_small_leaves_a_members_answer() -> None:
     writer = Picky("j", writes="Both, in one.", window=900)
-    models = [member("a", POEM * 100), member("b", ESSAY * 100), writer]
+    models = [member("a", f"{ESSAY}\n" * 100), member("b", ESSAY * 100), writer]
     made = Made(models, members=("a", "b"), judge="j", mode="merge")
     verdict = last_verdict(await made.ask())
     assert verdict.path == "best member"

@@ -108,8 +108,8 @@ class Bench:
     def _ask(self, judge: str) -> Judge:
         return Judge(self._books.open(judge, self._record.roll.pay), prices=self._books.prices)
 
-    def do_without(self, judge: str, failure: str, *, vote: int) -> tuple[int, str]:
-        """Whose answer is given without a judge, and why. `vote`: the seat that the vote is for.
+    def do_without(self, judge: str, failure: str, *, leader: int) -> tuple[int, str]:
+        """Whose answer is given without a judge, and why. `leader`: the seat whose answer leads.
 
         Raises `UpstreamBroken` where the fusion is to fail then.
         """
@@ -118,7 +118,7 @@ class Bench:
         self._record.degrade(f"the judge {judge} failed: {failure}")
         if self._plan.on_judge_failure == "best" and self._record.roll.has_best:
             return self._record.roll.best, f"without {judge}, the best member's answer is given"
-        return vote, f"without {judge}, the vote decides"
+        return leader, f"without {judge}, the leading answer is given"
 
     def can_pay(self, judge: str, calls: int, texts: Iterable[str]) -> bool:
         """Whether what is left of `max_usd` is enough for so many questions about these texts."""

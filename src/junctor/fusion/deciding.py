@@ -108,7 +108,7 @@ class Decider:
         if judge is None or margin(standpoints) >= self._bench.weigh(judge):
             return
         yield Judging(judge, len(rivals))
-        await self._judge("vote+judge", judge, rivals, request, vote=rivals[0])
+        await self._judge("vote+judge", judge, rivals, request)
 
     async def _pick(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """A judge chooses among all that differ."""
@@ -119,19 +119,16 @@ class Decider:
             return
         judge = self._bench.judge_of(apart, self._hearing.replies) or self._bench.writer
         yield Judging(judge, len(apart))
-        await self._judge("best-of", judge, apart, request, vote=self.leader)
+        await self._judge("best-of", judge, apart, request)
 
-    async def _judge(
-        self, path: str, judge: str, shown: Sequence[int], request: ChatRequest, *, vote: int
-    ) -> None:
+    async def _judge(self, path: str, judge: str, shown: Sequence[int], request: ChatRequest) -> None:
         texts = {at: self._words(at) for at in shown}
         opinion = await self._bench.compare(judge, texts, request, self._left_s())
         if opinion.failed is not None:
-            chosen, because = self._bench.do_without(judge, opinion.failed, vote=vote)
-            self._record.settle("vote" if chosen == vote else "best member", because, chosen)
+            self.do_without(judge, opinion.failed)
         elif opinion.preferred is None:
             because = f"{judge} sees no difference, or contradicts itself when the order changes"
-            self._record.settle(path, because, vote)
+            self._record.settle(path, because, self.leader)
         else:
             self._record.settle(path, f"{judge} prefers this answer in both orders", opinion.preferred)
 
@@ -175,11 +172,21 @@ class Decider:
         asked = without_tools(replace(seat.request, messages=messages))
         return replace(seat, request=asked, tools_as_text=False)
 
+    def do_without(self, judge: str, failure: str) -> None:
+        """Settle it without a judge or a writer. Raises `UpstreamBroken` where it is to fail then."""
+        leader = self.leader
+        chosen, because = self._bench.do_without(judge, failure, leader=leader)
+        path = "vote" if self._is_counted and chosen == leader else "best member"
+        self._record.settle(path, because, chosen)
+
     @property
     def leader(self) -> int:
         """Whose answer leads the vote; where nothing can be compared, the best member's."""
-        standpoints = self._ballot.count()
-        return self._best if not standpoints or self._ballot.is_open else standpoints[0].members[0]
+        return self._ballot.count()[0].members[0] if self._is_counted else self._best
+
+    @property
+    def _is_counted(self) -> bool:
+        return bool(self._ballot.count()) and not self._ballot.is_open
 
     @property
     def _best(self) -> int:

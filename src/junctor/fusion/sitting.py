@@ -124,10 +124,7 @@ class Sitting:
                         yield event
                 return
             except NotWritten as error:
-                chosen, because = self._bench.do_without(
-                    self._bench.writer, str(error), vote=self._decider.leader
-                )
-                self._record.settle("best member", because, chosen)
+                self._decider.do_without(self._bench.writer, str(error))
         for event in self._teller.give(self._hearing.replies):
             yield event
 
