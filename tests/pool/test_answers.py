@@ -265,3 +265,17 @@ def test_what_leads_up_to_a_short_answer_is_no_part_of_it(text: str, value: str 
 def test_a_statement_does_not_end_within_brackets(stated: str, value: str) -> None:
     assert parse_answer(f"The answer is {stated}") == value
     assert parse_answer(f"The answer is {stated}.") == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "There is no single answer to this question.",
+        "I cannot give one answer to this dilemma, and nobody else can.",
+        "The best solution to this problem depends on taste.",
+        "It goes on without an answer to compare. Roses are red.",
+    ],
+)
+def test_the_end_of_a_word_is_no_verb(text: str) -> None:
+    """`this` ends in `is`, and `compare` in `are`: what follows them is no answer."""
+    assert parse_answer(text) is None

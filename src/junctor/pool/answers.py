@@ -208,7 +208,7 @@ _HASHES = re.compile(r"^\s{0,3}####\s{0,3}(\S[^\n]{0,200})$", re.MULTILINE)
 _MARKER = re.compile(
     r"(?:\b(?:answer|solution|result|antwort|réponse|respuesta|resposta|risposta|antwoord|ответ)\b|答案|答え)"
     r"(?:\s(?:to|of|for)\s[^\n.:]{1,80}?)?"
-    r"[\s*_]{0,5}(?:(?:is|are|ist|est|es|é|è)\b\s{0,3}:?|[:=是は])[\s*_]{0,5}"
+    r"[\s*_]{0,5}(?:(?<![^\W\d_])(?:is|are|ist|est|es|é|è)\b\s{0,3}:?|[:=是は])[\s*_]{0,5}"
     r"(\S[^\n]{0,200})",
     re.IGNORECASE,
 )
