@@ -10,6 +10,7 @@ from panels import ANALYSIS, Made, Picky, last_verdict, member, request_of
 
 from junctor.chat import (
     BadRequest,
+    Constraints,
     Event,
     Finished,
     Judging,
@@ -231,6 +232,18 @@ async def test_open_answers_are_analysed_and_a_new_one_is_written() -> None:
     assert b"How many legs" in bytes(written.messages), "the caller's own words"
     (usage,) = [event for event in events if isinstance(event, Usage)]
     assert usage.input_tokens == sum(it.input_tokens for it in verdict.members) + 200
+
+
+async def test_an_analysis_that_hangs_leaves_time_to_write() -> None:
+    writer = member(
+        "j",
+        {"when": "Reply with the JSON", "text": "{}", "delay_s": 3600},
+        {"turn": True, "text": "Both, in one."},
+    )
+    made = Made([member("a", POEM), member("b", ESSAY), writer], members=("a", "b"), judge="j", mode="merge")
+    events = await made.ask(request_of(constraints=Constraints(max_total_ms=400)))
+    assert text_of(events) == "Both, in one."
+    assert "no analysis" in (last_verdict(events).degraded or "")
 
 
 async def test_without_an_analysis_it_is_written_all_the_same() -> None:

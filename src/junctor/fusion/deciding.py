@@ -137,7 +137,8 @@ class Decider:
         writer = self._bench.writer
         yield Judging(writer, len(self._hearing.replies))
         told = self.told
-        self.analysis, failure = await self._bench.analyse(told, request, self._left_s())
+        # Half of what is left: whoever compares for long leaves time to write without it.
+        self.analysis, failure = await self._bench.analyse(told, request, self._left_s() / 2)
         if failure is not None:
             self._record.degrade(f"no analysis by {writer}: {failure}")
         self._record.write(writer, f"written by {writer} from {len(told)} answers")
