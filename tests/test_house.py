@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,6 +149,12 @@ def test_tests_mirror_the_source() -> None:
         if not any((folder / name).is_file() for name in wanted):
             missing.append(_name(path))
     assert not missing
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """pytest imports them by their base names, and runs only one of two in a process."""
+    names = Counter(path.name for path in TESTS.rglob("*.py") if path.name != "conftest.py")
+    assert not [name for name, count in names.items() if count > 1]
 
 
 def test_there_is_no_junk_drawer() -> None:

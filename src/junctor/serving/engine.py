@@ -13,6 +13,7 @@ import asyncio
 import logging
 import os
 import secrets
+import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -259,7 +260,8 @@ class _Life:
             self._process.stdin.write(msgspec.json.encode(order) + b"\n")
             await self._process.stdin.drain()
         try:
-            return msgspec.json.decode(await self._process.stdout.readline(), type=Ready)
+            said = await self._process.stdout.readline()
+            return msgspec.json.decode(said, type=Ready) if said else None
         except (msgspec.DecodeError, ValueError):
             self.kill()
             return None
@@ -290,9 +292,14 @@ class _Life:
             self._ear.cancel()
 
     def kill(self) -> None:
-        """End it at once."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        """End it at once.
+
+        Not by `Process.kill`: that looks first whether the child has ended, and if it just has, takes its
+        exit status away from asyncio, which then reports 255.
+        """
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     async def _listen(self) -> None:
         assert self._process.stderr
