@@ -30,8 +30,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     p_good: float
     "Predicted probability of a good answer, 0..1."
     p_source: str
-    """Where that comes from: `measured ability` (`..., moved by like prompts`), `declared ability`, `artefact`,
-    `estimated ability`; of a fusion's members `ability`."""
+    """Where that comes from: `measured ability` (`..., moved by like prompts`), `declared ability`,
+    `artefact`, `estimated ability`; of a fusion's members `ability`."""
     usd: float
     "Estimated cost of the answer, USD."
     cached_tokens: int = 0
