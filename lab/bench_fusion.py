@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -196,6 +197,8 @@ async def measure(wanted: argparse.Namespace) -> dict[str, dict[str, float]]:
     table = make_table(read_sets(wanted.data)[name], read_pools(wanted.data)[name][pool])
     rng = np.random.default_rng(wanted.seed)
     some = table.pick(sorted(rng.permutation(len(table.prompts))[: wanted.prompts]))
+    gc.collect()
+    gc.freeze()  # the bench's own tables would cost the garbage collector some 40 ms now and then
     return {
         "processor": await measure_processor(some),
         "hung member": await measure_hung(some, wanted),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 
 import pytest
 from panels import Made, last_verdict, member, request_of
@@ -66,5 +65,6 @@ async def test_a_caller_who_leaves_calls_off_all_members() -> None:
         await task
     assert [it.status for it in made.verdict.members] == ["cut", "cut"]
     assert made.verdict.saved_answers == 0, "they could have changed everything"
-    gc.collect()
-    assert asyncio.all_tasks() == before
+    # Clients of other tests may be closing just now: only tasks that run our code count.
+    left = [task.get_coro() for task in asyncio.all_tasks() - before]
+    assert not [it for it in left if "/junctor/" in getattr(it, "cr_code", it).co_filename]
