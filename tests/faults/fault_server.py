@@ -148,6 +148,7 @@ class FaultServer:
 
     async def stop(self) -> None:
         """Cut every connection."""
+        await asyncio.sleep(0)  # whoever was let in just now begins, and so can be cut
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
