@@ -40,10 +40,20 @@ class Weights:
 
     def vote_for(self, members: Sequence[str]) -> tuple[Vote, str]:
         """The vote of these members, in their order, and where it comes from."""
+        return self._learnt_for(members) or (prior_weights(list(map(self.ability, members))), PRIOR)
+
+    def best(self, members: Sequence[str]) -> int:
+        """The place of the best member; of equals, the first."""
+        learnt = self._learnt_for(members)
+        worth = learnt[0].weights if learnt else list(map(self.ability, members))
+        return max(range(len(members)), key=worth.__getitem__)
+
+    def _learnt_for(self, members: Sequence[str]) -> tuple[Vote, str] | None:
+        """As `vote_for`, where a calibration knows these members."""
         wanted = Counter(members)
         known = [names for names in self._votes if not wanted - Counter(names)]
         if not known:
-            return prior_weights([self.ability(name) for name in members]), PRIOR
+            return None
         names = min(known, key=len)
         vote = self._votes[names]
         left = dict[str, list[float]]()
@@ -52,13 +62,6 @@ class Weights:
         weights = tuple(left[name].pop(0) for name in members)
         source = f"calibrated for {len(names)} models" if len(names) > len(members) else "calibrated"
         return msgspec.structs.replace(vote, weights=weights), source
-
-    def best(self, members: Sequence[str]) -> int:
-        """The place of the best member; of equals, the first."""
-        vote, source = self.vote_for(members)
-        if source != PRIOR:
-            return max(range(len(members)), key=vote.weights.__getitem__)
-        return max(range(len(members)), key=lambda at: self.ability(members[at]))
 
     def judge_accuracy(self, name: str, stated: float) -> float:
         """How often it prefers the right one of two answers: as measured, else as stated."""
