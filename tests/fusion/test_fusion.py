@@ -8,19 +8,17 @@ import pytest
 from panels import Made, last_verdict, member, request_of
 
 from junctor.chat import Constraints, NoModelFits
-from junctor.fusion.fusion import card_of
-from junctor.fusion.plan import Plan
 from junctor.pool.choice import Policy
 
 pytestmark = pytest.mark.anyio
 
 
 def test_a_fusion_can_what_one_of_its_members_can() -> None:
-    cards = {
-        "a": member("a", skills=frozenset({"tools"}), window=100).card,
-        "b": member("b", skills=frozenset({"vision"}), window=900).card,
-    }
-    card = card_of(Plan(name="both", members=("a", "b")), cards)
+    members = [
+        member("a", skills=frozenset({"tools"}), window=100),
+        member("b", skills=frozenset({"vision"}), window=900),
+    ]
+    card = Made(members, name="both").fusion.card
     assert (card.name, card.window, card.skills) == ("both", 900, {"tools", "vision"})
 
 

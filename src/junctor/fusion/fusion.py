@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 
-from junctor.chat import ChatRequest, Decision, Event, Model, ModelCard
+from junctor.chat import ChatRequest, Decision, Event, Model
 from junctor.fusion.billing import Books
 from junctor.fusion.panel import check, seat
 from junctor.fusion.plan import Plan, for_request, keep_to
@@ -13,6 +13,7 @@ from junctor.fusion.record import begin
 from junctor.fusion.sitting import Sitting
 from junctor.fusion.weights import Weights
 from junctor.pool.metered import count_prompt_tokens
+from junctor.pool.pool import joint_card
 from junctor.pool.prompt import parse_prompt
 from junctor.pool.resilient import Resilience
 
@@ -45,7 +46,7 @@ class Fusion:
         self._new_id = new_id
         self._keeps_answers = keeps_answers
         self._clock = clock
-        self.card = card_of(plan, self._books.cards)
+        self.card = joint_card(plan.name, [self._books.cards[name] for name in plan.members])
 
     def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """As `Model.answer`. Raises `BadRequest` and `NoModelFits` before anybody is asked."""
@@ -95,14 +96,3 @@ class Fusion:
         if request.constraints.max_total_ms is not None:
             limits.append(request.constraints.max_total_ms / 1e3)
         return min(limits)
-
-
-def card_of(plan: Plan, cards: Mapping[str, ModelCard]) -> ModelCard:
-    """What a fusion can do: whatever one of its members can."""
-    members = [cards[name] for name in plan.members]
-    return ModelCard(
-        name=plan.name,
-        provider="junctor",
-        window=max((card.window for card in members), default=0),
-        skills=frozenset(skill for card in members for skill in card.skills),
-    )

@@ -7,9 +7,9 @@ by `claude-junctor-<name>`. And clients of OpenRouter's fusion find ours.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
-from junctor.chat import Model, Pool, UnknownModel
+from junctor.chat import Model, ModelCard, Pool, UnknownModel
 
 ALIAS_PREFIX = "claude-junctor-"
 ALIASES = {"openrouter/fusion": "fusion"}
@@ -41,3 +41,13 @@ def find(pool: Pool, name: str) -> Model:
     more = f", and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
     known = ", ".join(names[:_MOST_LISTED]) + more if names else "none: add a [[models]] to junctor.toml"
     raise UnknownModel(f"the model `{name[:200]}` does not exist.{meant} There are: {known}", param="model")
+
+
+def joint_card(name: str, cards: Sequence[ModelCard]) -> ModelCard:
+    """What a model can do that has others answer for it: whatever one of them can."""
+    return ModelCard(
+        name=name,
+        provider="junctor",
+        window=max((card.window for card in cards), default=0),
+        skills=frozenset(skill for card in cards for skill in card.skills),
+    )

@@ -27,6 +27,7 @@ from junctor.chat import (
     Routed,
 )
 from junctor.pool.choice import Policy
+from junctor.pool.pool import joint_card
 from junctor.pool.prompt import Prompt, parse_prompt
 from junctor.pool.ration import Ration, Rations
 from junctor.pool.resilient import Resilience
@@ -124,7 +125,7 @@ class Router:
         self._stronger = self._stronger_than(ladder)
         self._keeps_answers = keeps_answers
         self._asks_in_turn = asks_in_turn
-        self.card = _card_of(self._cards)
+        self.card = joint_card(NAME, self._cards)
 
     @property
     def strongest(self) -> ModelCard | None:
@@ -313,13 +314,3 @@ def _without_cascade(ranking: Ranking, ladder: Ladder, mode: str, objection: str
         return replace(ranking, rule=f"{ranking.rule}; not cascaded: {objection}")
     why = f"no promise of {ladder.floor:.0%} of {ladder.strongest} for the mode {mode} ({ladder.version})"
     return replace(put_first(ranking, ladder.strongest, why), rule=f"{why}: the strongest model answers")
-
-
-def _card_of(cards: list[ModelCard]) -> ModelCard:
-    """What the router can do: whatever one of its models can."""
-    return ModelCard(
-        name=NAME,
-        provider="junctor",
-        window=max((card.window for card in cards), default=0),
-        skills=frozenset(skill for card in cards for skill in card.skills),
-    )
