@@ -10,8 +10,9 @@ from junctor.chat import Analysis, Candidate, Cluster, Decision, Ruling, Verdict
 from junctor.fusion.ballot import Standpoint
 from junctor.fusion.panel import Seat
 from junctor.fusion.plan import Plan
-from junctor.fusion.roll import Roll, best_of, shorten
+from junctor.fusion.roll import REASON_CHARS, Roll, best_of
 from junctor.fusion.weights import Weights
+from junctor.pool.as_text import shorten
 
 
 class Record:
@@ -68,7 +69,7 @@ class Record:
     def degrade(self, why: str) -> None:
         """Note what did not go as it should."""
         so_far = f"{self._verdict.degraded}; " if self._verdict.degraded else ""
-        self._verdict = replace(self._verdict, degraded=so_far + shorten(why))
+        self._verdict = replace(self._verdict, degraded=so_far + shorten(why, REASON_CHARS))
 
     def settle(self, path: str, because: str, chosen: int) -> None:
         """Note whose answer is given, and why."""

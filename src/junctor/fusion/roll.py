@@ -11,6 +11,7 @@ from junctor.fusion.ballot import Standpoint
 from junctor.fusion.billing import Bill
 from junctor.fusion.panel import Seat
 from junctor.fusion.weights import Weights
+from junctor.pool.as_text import shorten
 from junctor.pool.fan_out import Reply
 
 SHOWN_CHARS = 80
@@ -86,7 +87,7 @@ class Roll:
     def fail(self, at: int, reply: Reply) -> Draft:
         """A member that failed, or was too late. One that had answered before keeps that answer."""
         member, took_ms, bill = self._members[at], round(reply.took_s * 1e3, 3), self._take_bill(at)
-        why = shorten(reply.error.message) if reply.error else None
+        why = shorten(reply.error.message, REASON_CHARS) if reply.error else None
         if member.status != "answered":
             status = "cut" if reply.is_late else "failed"
             self._members[at] = replace(member, status=status, reason=why, took_ms=took_ms)
@@ -138,12 +139,6 @@ def best_of(seats: Sequence[Seat], weights: Weights) -> int:
     """The place of the best member that is asked."""
     asked = [at for at, seat in enumerate(seats) if seat.left_out is None]
     return asked[weights.best([seats[at].name for at in asked])]
-
-
-def shorten(text: str, most_chars: int = REASON_CHARS) -> str:
-    """One line, and no more than so many characters."""
-    text = " ".join(text.split())
-    return text if len(text) <= most_chars else text[: most_chars - 1] + "\u2026"
 
 
 def _seated(seat: Seat) -> MemberReply:

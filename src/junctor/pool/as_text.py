@@ -107,3 +107,9 @@ def _decode_list(raw: msgspec.Raw) -> list[Any]:
         return as_list(msgspec.json.decode(raw))
     except BAD_JSON:
         return []
+
+
+def shorten(text: str, most_chars: int) -> str:
+    """One line, and no more than so many characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= most_chars else text[: most_chars - 1] + "\u2026"

@@ -20,6 +20,7 @@ from junctor.chat import (
     Step,
     Usage,
 )
+from junctor.pool.as_text import shorten
 from junctor.pool.metered import cost_of
 from junctor.pool.vote import Standing, stand
 from junctor.routing.ladder import Ladder, Rung, conclude, expect_gain, models_of, read_signals
@@ -54,8 +55,8 @@ def render_draft(heard: Heard, shown: str | None) -> Draft:
     """As it is told; `shown` stands for its answer."""
     return Draft(
         model=heard.model,
-        answer=None if shown is None else _shorten(shown),
-        failed=None if heard.error is None else _shorten(heard.error.message),
+        answer=None if shown is None else shorten(shown, SHOWN_CHARS),
+        failed=None if heard.error is None else shorten(heard.error.message, SHOWN_CHARS),
         output_tokens=heard.usage.output_tokens if heard.usage else 0,
         usd=heard.usd,
         took_ms=heard.took_ms,
@@ -260,8 +261,3 @@ def _explain_end(standing: Standing, taken: int, asked: int, strongest: str) -> 
         f"{agreeing} of {asked} gave an answer that is right with a probability of {standing.p_top:.0%}, and "
         f"that of {strongest} with {standing.shares[asked - 1]:.0%}"
     )
-
-
-def _shorten(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "\u2026"
