@@ -6,6 +6,7 @@ import asyncio
 import json
 import sqlite3
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -50,6 +51,12 @@ class Client:
         while (reply := await post(url, chat_body(model, text, **more), headers)).status == 503:
             await asyncio.sleep(0.1)
         return reply
+
+    async def ask_and_leave(self, after_s: float, model: str, text: str) -> None:
+        """One streamed request, by somebody who leaves."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(after_s):
+                await self.ask(model, text, stream=True)
 
     async def burst(self, **how: Any) -> Counter[int]:
         """So many at once: how many had which status."""

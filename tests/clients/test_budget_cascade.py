@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +64,7 @@ async def test_clients_that_leave_on_the_way_up_pay_for_what_was_asked_and_no_mo
     """They leave at every rung: what they used is counted, and the others can have all of the rest."""
     client = Client(server, usd_per_day=1)
 
-    async def leave_after(seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await client.ask("auto", ALL_DIFFER, stream=True)
-
-    leaving = [leave_after(0.005 + 0.3 * number / 300) for number in range(300)]
+    leaving = [client.ask_and_leave(0.005 + 0.3 * number / 300, "auto", ALL_DIFFER) for number in range(300)]
     staying = [client.ask("auto", ALL_DIFFER) for _ in range(100)]
     replies = (await asyncio.gather(*staying, *leaving))[:100]
     assert {reply.status for reply in replies if reply} <= {200, 429}

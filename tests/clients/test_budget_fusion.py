@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +106,7 @@ async def test_clients_that_leave_pay_for_what_was_asked_and_no_more(server: Run
     """They leave while members answer, and while the judge does; the others can have all of the rest."""
     client = Client(server, usd_per_day=1)
 
-    async def leave_after(seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await client.ask("fusion", PROMPT, stream=True)
-
-    leaving = [leave_after(0.001 + 0.1 * number / 200) for number in range(200)]
+    leaving = [client.ask_and_leave(0.001 + 0.1 * number / 200, "fusion", PROMPT) for number in range(200)]
     staying = [client.ask("fusion", PROMPT) for _ in range(50)]
     replies = (await asyncio.gather(*staying, *leaving))[:50]
     assert {reply.status for reply in replies if reply} <= {200, 429}
