@@ -6,40 +6,17 @@ from typing import Any
 
 import msgspec
 import pytest
+from priced_pool import CHEAP, DEAR, NAMED, ROUTED, UNKNOWN, card, request
 
-from junctor.chat import ChatRequest, Constraints, FusionOptions, ModelCard, Price
+from junctor.chat import ChatRequest, FusionOptions, Price
 from junctor.gateway.estimate import LONG_ANSWER_TOKENS, TYPICAL_ANSWER_TOKENS, Tariff
 from junctor.gateway.fused import Fused, paths_of_judging
 from junctor.gateway.keys import NANO
 
-
-def card(name: str, price: Price | None, **more: int) -> ModelCard:
-    return ModelCard(name=name, price=price, **more)
-
-
-CHEAP = card("cheap", Price(input=1, output=2, source="test"))
-DEAR = card("dear", Price(input=10, output=20, source="test"), max_output=100)
-UNKNOWN = card("unknown", None)
-CACHING = card("caching", Price(input=10, output=0, cache_write=12.5, source="test"))
 TARIFF = Tariff(
-    {
-        "cheap": [CHEAP],
-        "dear": [DEAR],
-        "unknown": [UNKNOWN],
-        "caching": [CACHING],
-        "safe": [CHEAP, DEAR],
-    },
-    {"auto": [CHEAP, DEAR, UNKNOWN]},
+    NAMED,
+    ROUTED,
 )
-
-
-def request(model: str = "auto", max_tokens: int | None = None, **limits: Any) -> ChatRequest:
-    return ChatRequest(
-        model=model,
-        messages=msgspec.Raw(b'[{"role":"user","content":"Hi"}]'),
-        max_tokens=max_tokens,
-        constraints=Constraints(**limits),
-    )
 
 
 def test_an_estimate_takes_the_dearest_that_may_answer() -> None:

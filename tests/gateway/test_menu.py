@@ -6,21 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from priced_pool import CHEAP, NAMED, ROUTED, request
 
-from junctor.chat import BadRequest, ChatRequest, Constraints, FusionOptions, ModelCard, ModelForbidden, Price
+from junctor.chat import BadRequest, ChatRequest, Constraints, FusionOptions, ModelForbidden
 from junctor.gateway.fused import Fused
 from junctor.gateway.keys import Caller
 from junctor.gateway.menu import Menu
 
-
-def card(name: str, price: Price | None, **more: int) -> ModelCard:
-    return ModelCard(name=name, price=price, **more)
-
-
-CHEAP = card("cheap", Price(input=1, output=2, source="test"))
-DEAR = card("dear", Price(input=10, output=20, source="test"), max_output=100)
-UNKNOWN = card("unknown", None)
-CACHING = card("caching", Price(input=10, output=0, cache_write=12.5, source="test"))
 ABLE = frozenset({"auto", "cheap", "dear", "unknown"})
 PRESETS = frozenset({"fusion", "twice", "general-budget", "thrice"})
 THRICE = Fused(members=("unknown",) * 3)
@@ -30,26 +22,11 @@ FUSED = {
     "both": Fused(members=("twice", "unknown"), able=ABLE | {"twice"}),
 }
 MENU = Menu(
-    {
-        "cheap": [CHEAP],
-        "dear": [DEAR],
-        "unknown": [UNKNOWN],
-        "caching": [CACHING],
-        "safe": [CHEAP, DEAR],
-    },
-    {"auto": [CHEAP, DEAR, UNKNOWN]},
+    NAMED,
+    ROUTED,
     fused=FUSED,
     presets=FUSED | {"general-budget": Fused(members=("unknown", "cheap")), "thrice": THRICE},
 )
-
-
-def request(model: str = "auto", max_tokens: int | None = None, **limits: Any) -> ChatRequest:
-    return ChatRequest(
-        model=model,
-        messages=msgspec.Raw(b'[{"role":"user","content":"Hi"}]'),
-        max_tokens=max_tokens,
-        constraints=Constraints(**limits),
-    )
 
 
 def caller(*models: str) -> Caller:
