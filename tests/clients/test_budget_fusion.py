@@ -74,7 +74,7 @@ def server(tmp_path: Path) -> Iterator[Running]:
         pytest.param({"fusion": {"mode": "best-of"}}, 3 + 4, id="best-of"),
         pytest.param({"fusion": {"mode": "merge"}}, 3 + 3, id="merge"),
         pytest.param({"fusion": {"mode": "debate"}}, 3 + 3, id="debate"),
-        pytest.param({"fusion": {"analysis_models": ["one"] * 8, "mode": "vote"}}, 8, id="self-fusion"),
+        pytest.param({"fusion": {"analysis_models": ["one"] * 8, "mode": "best-of"}}, 8, id="self-fusion"),
         pytest.param({"fusion": {"max_usd": 0.04}}, 3 + 4, id="with an estimate that is too low"),
     ],
 )
@@ -84,6 +84,21 @@ async def test_a_dollar_buys_as_many_answers_as_all_their_calls_cost(
     client, bought = Client(server, usd_per_day=1), DOLLAR // (calls * CENT)
     assert await client.burst(model="fusion", text=PROMPT, **how) == {200: bought, 429: MANY - bought}
     assert (client.spent, client.reserved) == (bought * calls * CENT, 0)
+
+
+async def test_members_that_are_not_waited_for_leave_their_part_of_the_budget_to_others(
+    server: Running,
+) -> None:
+    """Five of eight that say the same settle it; how many of the rest have been paid for by then varies."""
+    client = Client(server, usd_per_day=1)
+    asked = {"analysis_models": ["one"] * 8, "mode": "vote"}
+    served = (await client.burst(model="fusion", text=PROMPT, fusion=asked))[200]
+    while (await client.ask("fusion", PROMPT, fusion=asked)).status == 200:
+        served += 1
+    assert DOLLAR // (8 * CENT) <= served <= DOLLAR // (5 * CENT)
+    assert served * 5 * CENT <= client.spent <= DOLLAR
+    assert DOLLAR - client.spent < 8 * CENT
+    assert client.reserved == 0
 
 
 async def test_fusions_of_all_kinds_at_once_do_not_hide_what_others_cost(server: Running) -> None:
