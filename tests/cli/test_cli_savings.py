@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+import pytest
+
 from command import Junctor
 from running import Running, running
 from tables import model_table
+
+pytestmark = pytest.mark.usefixtures("calm")
 
 SAYS = '[{ text = "The answer is %s.", usage = { input_tokens = 500, output_tokens = 500 } }]'
 SHADOW = "[routing.shadow]\nshare = 1.0\n"
@@ -25,7 +29,8 @@ def config(middle: str = "4", usd: int = 2) -> str:
 def ask(server: Running, times: int, model: str = "auto") -> None:
     body = {"model": model, "messages": [{"role": "user", "content": "What is 2 + 2?"}]}
     for _ in range(times):
-        urlopen(Request(f"{server.api}/chat/completions", json.dumps(body).encode())).close()
+        with urlopen(Request(f"{server.api}/chat/completions", json.dumps(body).encode())) as reply:
+            reply.read()
     server.run(server.app.lasting.measuring.queue.emptied())
 
 

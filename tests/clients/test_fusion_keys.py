@@ -13,7 +13,7 @@ from plain_client import PlainReply, chat_body, post
 from running import Running, running
 from tables import key_table, model_table
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("calm")]
 
 PROMPT = "What is 17 * 23? Answer with the number only."
 KEYS = {

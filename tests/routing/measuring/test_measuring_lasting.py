@@ -25,6 +25,8 @@ from running import Running, running
 from served_ladder import store_ladder
 from tables import key_table, model_table
 
+pytestmark = pytest.mark.usefixtures("calm")
+
 KEY = "measured-key"
 RIGHT = '[{ text = "The answer is 4.", usage = { input_tokens = 100, output_tokens = 100 } }]'
 WRONG = RIGHT.replace("4", "5")
