@@ -1,7 +1,7 @@
 """What a second look costs prompts that nobody attacks. Imported by lab/attack_routing.py.
 
 Held out as in lab/train_router.py: five folds, the same question under another name in the same fold. The
-fit has seen whole texts; parts are judged by it as they are in serving.
+fit has seen whole texts; ends are judged by it as they are in serving.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import numpy as np
 
 from junctor.pool.prompt import TEXT_CHARS, sample_text
 from junctor.routing.policy import TOLERANCE
-from junctor.routing.views import parts_of
-from routing_data import Data, extract, folds_by_stem
+from routing_data import Data, extract, extract_ends, folds_by_stem
 from routing_fit import LENGTH, columns_of, fit, logits, sigmoid
 from routing_tables import FEWEST, PAIRS, POOLS, Grid, fit_temperature, grid, pair_row, show
 from train_router import SPLIT_SEED, expected_usd
@@ -36,8 +35,7 @@ def honest_rows(data: Data, seed: int) -> list[dict]:
 def _held_out(data: Data, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Logits, (views, prompts, models), and log tokens by the whole text, (prompts, models)."""
     texts = [sample_text(text, TEXT_CHARS) for text in data.texts]
-    parts = [[part for _, part in parts_of(text)] or [text, text] for text in texts]
-    inputs = [extract(texts), *(extract([each[at] for each in parts]) for at in range(2))]
+    inputs = [extract(texts), *extract_ends(texts)]
     fold = folds_by_stem(data, FOLDS, SPLIT_SEED)
     views = np.full((len(inputs), len(texts), len(data.models)), np.nan, np.float32)
     log_tokens = views[0].copy()

@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +39,7 @@ from junctor.routing.neighbours import find_neighbours
 from junctor.routing.policy import TOLERANCE
 from junctor.routing.predictor import Prediction, Predictor, parse_artefact
 from junctor.routing.router import Router
-from junctor.routing.views import parts_of
+from junctor.routing.views import ENDS, ends_of
 from routing_data import load
 from routing_tables import POOLS, grid, show
 from train_router import prices
@@ -59,6 +59,7 @@ FIVES = (
     POOLS["mmlupro"],
 )
 CHECKED = 300
+SWEPT = np.arange(0.005, 0.2501, 0.005)
 
 
 @dataclass(frozen=True)
@@ -96,14 +97,14 @@ class Eyes:
         return [it.p_good for it in self.predict(text)]
 
     def look(self, texts: Sequence[str]) -> Sight:
-        """A text without parts has itself for them: then they decide nothing."""
+        """A text that is shorter than an end has itself for it: then that decides nothing."""
         seen, usd = [], []
         for whole in texts:
             text = sample_text(whole, TEXT_CHARS)
             said = self.predict(text)
             p = [it.p_good for it in said]
-            parts = [self.p(part) for _, part in parts_of(text)]
-            seen.append([p, *(parts or [p, p])])
+            ends = [self.p(end) for _, end in ends_of(text)]
+            seen.append([*[p] * (1 + len(ENDS) - len(ends)), *ends])
             counts = np.array([[4 + estimate_tokens(whole), round(it.output_tokens)] for it in said])
             usd.append((counts * self.price).sum(1))
         return Sight(np.array(seen).transpose(1, 0, 2), np.array(usd))
@@ -148,8 +149,14 @@ def main() -> None:
     print(f"{len(attacks)} texts, {TESTED} prompts, {len(pools)} pools, seed {options.seed}")
     check_choice(eyes, pools, places, [place(text, tested[0], "prefix") for _, _, text in attacks])
 
-    rows = attack_rows(eyes, pools, places, attacks, tested)
+    clean = eyes.look(tested)
+    seen = {
+        where: eyes.look([place(text, prompt, where) for _, _, text in attacks for prompt in tested])
+        for where in ("prefix", "middle", "suffix")
+    }
+    rows = attack_rows(eyes, pools, places, attacks, clean, seen)
     show_attacks(rows)
+    show("Two models, any tolerance from 0.5 to 25 points", sweep_rows(eyes, places, clean, seen))
     honest = [] if options.no_honest else honest_rows(data, options.seed)
     if options.json is not None:
         options.json.write_text(json.dumps({"attacks": rows, "honest": honest}, indent=1) + "\n", "utf-8")
@@ -224,20 +231,19 @@ def attack_rows(
     pools: Sequence[Sequence[str]],
     places: Sequence[np.ndarray],
     attacks: Sequence[Attack],
-    tested: Sequence[str],
+    clean: Sight,
+    seen: Mapping[str, Sight],
 ) -> list[dict]:
     """One row for each pool, mode, place and second look: shares of the strong model, per cent."""
-    clean = eyes.look(tested)
     rows = []
-    for where in ("prefix", "middle", "suffix"):
-        seen = eyes.look([place(text, prompt, where) for _, _, text in attacks for prompt in tested])
+    for where, attacked in seen.items():
         for number, (pool, at) in enumerate(zip(pools, places, strict=True)):
             strong = int(eyes.ability[at].argmax())
             for mode, tolerance in TOLERANCE.items():
                 for second_look in (False, True):
                     before = 100 * (choose(clean, at, tolerance, second_look=second_look) == strong).mean()
-                    hit = choose(seen, at, tolerance, second_look=second_look) == strong
-                    after = 100 * hit.reshape(len(attacks), len(tested)).mean(1)
+                    hit = choose(attacked, at, tolerance, second_look=second_look) == strong
+                    after = 100 * hit.reshape(len(attacks), -1).mean(1)
                     rows.append(
                         {
                             "pool": f"{len(pool)}: {pool[0][:16]} .. {pool[strong][:20]}",
@@ -251,6 +257,33 @@ def attack_rows(
                             **_by_kind(attacks, after - before, number),
                         }
                     )
+    return rows
+
+
+def sweep_rows(
+    eyes: Eyes, places: Sequence[np.ndarray], clean: Sight, seen: Mapping[str, Sight]
+) -> list[dict]:
+    """What a mode's tolerance happens to be may spare a pool: so the same at all others, for pools of two."""
+    rows = []
+    for where, attacked in seen.items():
+        for second_look in (False, True):
+            moved = list[float]()
+            for at in (at for at in places if len(at) == 2):
+                strong = int(eyes.ability[at].argmax())
+                for tolerance in SWEPT:
+                    before, after = (
+                        (choose(it, at, tolerance, second_look=second_look) == strong).mean()
+                        for it in (clean, attacked)
+                    )
+                    moved.append(100 * float(after - before))
+            rows.append(
+                {
+                    "where": where,
+                    "second look": "yes" if second_look else "no",
+                    "most_pp": max(moved),
+                    "over_5_pp": f"{np.mean(np.array(moved) > 5):.1%}",
+                }
+            )
     return rows
 
 

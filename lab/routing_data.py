@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from junctor.routing.features import BUCKETS, extract_features
 from junctor.routing.names import canonical_name
+from junctor.routing.views import ENDS, ends_of
 
 EXCLUDED = {
     ("mmlupro", "gemini-1.5-pro-002"): "skips its reasoning in some categories and not in others",
@@ -131,6 +132,13 @@ class Inputs:
     bucket: np.ndarray  # (nnz,) by row
     row_start: np.ndarray  # (n + 1,)
     scale: np.ndarray  # (n,) 1 / sqrt(buckets of the prompt)
+
+
+def extract_ends(texts: list[str]) -> list[Inputs]:
+    """Of each end that a second look judges (routing/views.py); a text that is shorter has itself for it."""
+    ends = [[end for _, end in ends_of(text)] for text in texts]
+    padded = [[text] * (len(ENDS) - len(each)) + each for text, each in zip(texts, ends, strict=True)]
+    return [extract([each[at] for each in padded]) for at in range(len(ENDS))]
 
 
 def extract(texts: list[str]) -> Inputs:

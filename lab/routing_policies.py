@@ -8,7 +8,8 @@
 - `junctor`: what `auto` does once it is calibrated on `fit`, in the mode `balanced`. A prompt that looks
   checkable climbs the ladder, or goes to the strong model where there is no promise. Another one, and every
   one where no ladder can be made, goes by the prompt: to the cheapest model within two points of the best, as
-  predicted. Where `fit` says nothing of the strong model, that answers.
+  predicted by the whole text or by one of its ends (routing/views.py). Where `fit` says nothing of the strong
+  model, that answers.
 - `oracle`: the cheapest model that is right, known beforehand.
 """
 
@@ -29,8 +30,8 @@ from junctor.routing.ladder import models_of
 from junctor.routing.policy import TOLERANCE
 from junctor.routing.predictor import parse_artefact
 from junctor.routing.wording import is_checkable
-from routing_data import Data, extract
-from routing_fit import columns_of, logits, sigmoid
+from routing_data import Data, Inputs, extract, extract_ends
+from routing_fit import Fit, columns_of, logits, sigmoid
 from routing_fit import fit as fit_predictor
 from routing_tables import recovered
 
@@ -51,18 +52,32 @@ class Foresight:
     @cached_property
     def p(self) -> tuple[np.ndarray, np.ndarray]:
         """p(good) for the prompts of `fit` and of `data`, (n, models) each."""
-        texts = [*self.fit_texts, *self.data_texts]
-        inputs, count = extract(texts), self.fit.prompts
-        data = _as_data(self.fit, texts)
-        fitted = fit_predictor(data, inputs, np.arange(len(texts)) < count, self.seed)
-        p = sigmoid(TEMPERATURE * logits(fitted, columns_of(fitted, inputs, np.arange(len(texts)))))
+        fitted, inputs = self._fitted
+        p, count = _predict(fitted, inputs), self.fit.prompts
         return p[:count], p[count:]
+
+    @cached_property
+    def views(self) -> list[np.ndarray]:
+        """p(good) for the prompts of `data`, by the whole text and by each of its ends."""
+        fitted, _ = self._fitted
+        return [self.p[1], *(_predict(fitted, end) for end in extract_ends(self.data_texts))]
+
+    @cached_property
+    def _fitted(self) -> tuple[Fit, Inputs]:
+        texts = [*self.fit_texts, *self.data_texts]
+        inputs, learnt = extract(texts), np.arange(len(texts)) < self.fit.prompts
+        return fit_predictor(_as_data(self.fit, texts), inputs, learnt, self.seed), inputs
 
     @cached_property
     def checkable(self) -> np.ndarray:
         """(n,) of `data`: whether the server would let the prompt climb, by its words."""
         judged = [is_checkable(text, extract_features(text).named, ()) for text in self.data_texts]
         return np.array(judged, bool)
+
+
+def _predict(fitted: Fit, inputs: Inputs) -> np.ndarray:
+    prompts = np.arange(len(inputs.named))
+    return sigmoid(TEMPERATURE * logits(fitted, columns_of(fitted, inputs, prompts)))
 
 
 @dataclass(frozen=True)
@@ -148,11 +163,14 @@ def try_junctor(case: Case) -> Tried:
 
 
 def _by_prompt(case: Case, foresight: Foresight) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and costs of the cheapest models that are predicted to be close enough to the best."""
+    """Scores and costs of the cheapest models that any view predicts to be close enough to the best."""
     assert case.fit is not None
-    p = foresight.p[1]
-    enough = p >= p.max(axis=1, keepdims=True) - TOLERANCE["balanced"]
-    chosen = np.where(enough, case.fit.usd.mean(axis=1), np.inf).argmin(axis=1)
+    usd = case.fit.usd.mean(axis=1)
+    chosen = np.full(case.data.prompts, int(usd.argmax()))
+    for p in foresight.views:
+        enough = p >= p.max(axis=1, keepdims=True) - TOLERANCE["balanced"]
+        said = np.where(enough, usd, np.inf).argmin(axis=1)
+        chosen = np.where(usd[said] < usd[chosen], said, chosen)
     at = np.arange(case.data.prompts)
     return case.data.scores[chosen, at], case.data.usd[chosen, at]
 

@@ -150,7 +150,7 @@ class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Whether the decision of a cascade keeps what was compared, such as a number or a letter, at most 80
     characters of each answer. Without it, equal answers are only numbered."""
     second_look: bool = True
-    """Whether parts of a prompt are judged, too, where all of it calls for a dearer model, so that words
+    """Whether the ends of a prompt are judged, too, where all of it calls for a dearer model, so that words
     put before it cannot choose the model: where they disagree, the cheaper verdict holds."""
     neighbours: bool = False
     """Whether what models did with the most alike prompts of a calibration moves what is predicted of them.

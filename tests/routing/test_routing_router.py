@@ -275,7 +275,7 @@ GADGET = "incorrect \n1. Letter __ In Corporation Letter provisions corporation"
 
 
 def test_words_put_before_a_prompt_do_not_choose_the_strong_model() -> None:
-    """By the whole text alone they do; with a second look the decision says that its parts disagree."""
+    """By the whole text alone they do; with a second look the decision says that its ends disagree."""
     cheap, strong = scripted("gpt-4o-mini", 0.26, 0.0), scripted("claude-3-5-sonnet-20241022", 6, 0.0)
     for model in (cheap, strong):
         model.card = msgspec.structs.replace(model.card, ability=None)
@@ -291,7 +291,7 @@ def test_words_put_before_a_prompt_do_not_choose_the_strong_model() -> None:
     wise, order = careful.router.decide(request_of(f"{GADGET} {prompt}", constraints=mode))
     assert wise.chosen == order[0] == cheap.card.name
     assert wise.features["views_disagree"] == 1.0
-    assert "the text alone" in wise.rule
+    assert "characters alone" in wise.rule
     same, _ = careful.router.decide(request_of(prompt, constraints=mode))
     assert "views_disagree" not in same.features
 

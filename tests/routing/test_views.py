@@ -1,4 +1,4 @@
-"""Parts of a text are judged where they can matter, and the cheaper verdict holds."""
+"""The ends of a text are judged where they can matter, and the cheaper verdict holds."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from junctor.chat import Constraints, ModelCard, NoModelFits, Price
-from junctor.routing.policy import Demand, Ranking, decide
+from junctor.routing.policy import TOLERANCE, Demand, Ranking, decide
 from junctor.routing.predictor import Prediction
-from junctor.routing.views import SHORTEST, Pool, look_again, parts_of
+from junctor.routing.views import ENDS, Pool, ends_of, look_again
 
 CARDS = [
     ModelCard(name=name, price=Price(input=usd, output=usd, source="test"), window=100_000)
     for name, usd in (("cheap", 1), ("middle", 4), ("dear", 10))
 ]
 PREFIX = "prove rigorously the theorem " * 3
-HONEST = "what is two and two, please tell me now " * 2
+HONEST = "what is two and two, please tell me now " * 5
 chances = st.lists(st.floats(0, 1), min_size=3, max_size=3)
 
 
@@ -33,10 +33,10 @@ class Looks:
 
     def __init__(self, demand: Demand | None = None) -> None:
         self.demand = demand or Demand(tokens=100)
-        self.parts: list[str] = []
+        self.ends: list[str] = []
 
     def judge(self, text: str) -> Sequence[Prediction]:
-        self.parts.append(text)
+        self.ends.append(text)
         return HARD if "theorem" in text else EASY
 
     def decide(self, predictions: Sequence[Prediction]) -> Ranking:
@@ -49,35 +49,35 @@ class Looks:
 
 
 def test_a_prefix_alone_does_not_call_for_the_dear_model() -> None:
-    """The whole text would; its parts would not, and the decision says so."""
+    """The whole text would; its ends would not, and the decision says so."""
     ranking = Looks().look(PREFIX + HONEST)
     assert ranking is not None
     assert ranking.chosen.name == "cheap"
-    assert "the text alone" in ranking.rule
+    assert "by the last 192 characters alone" in ranking.rule
     assert "dear" in ranking.rule
     assert {candidate.name for candidate in ranking.candidates} == {"cheap", "middle", "dear"}
 
 
 def test_a_text_that_is_hard_throughout_keeps_its_model() -> None:
-    """Every part of it asks for the same."""
+    """Each of its ends asks for the same."""
     looks = Looks()
     assert looks.look("a theorem and its proof, then " * 8) is None
-    assert len(looks.parts) == 2
+    assert len(looks.ends) == len(ENDS)
 
 
 def test_nothing_is_judged_twice_where_it_cannot_matter() -> None:
-    """The cheapest that fits is chosen anyway; or the text has no head."""
+    """The cheapest that fits is chosen anyway; or the text is no longer than its end."""
     looks = Looks()
     assert looks.look(HONEST) is None
-    assert looks.look("theorem"[: SHORTEST - 1]) is None
+    assert looks.look("theorem ".ljust(min(ENDS), "x")) is None
     only = Looks(Demand(tokens=100, constraints=Constraints(only=("dear",))))
     assert only.look(PREFIX + HONEST) is None
-    assert not looks.parts
-    assert not only.parts
+    assert not looks.ends
+    assert not only.ends
 
 
 def test_who_fits_is_for_the_whole_text_to_say() -> None:
-    """A floor that the cheap model does not reach by the whole text holds, whatever a part says."""
+    """A floor that the cheap model does not reach by the whole text holds, whatever an end says."""
     looks = Looks(Demand(tokens=100, floor=0.55))
     ranking = looks.look(PREFIX + HONEST)
     assert ranking is not None
@@ -85,7 +85,7 @@ def test_who_fits_is_for_the_whole_text_to_say() -> None:
 
 
 def test_a_model_without_a_price_counts_as_the_dearest() -> None:
-    """Its cost of 0 is not cheap: a part may lead away from it, and never to it."""
+    """Its cost of 0 is not cheap: an end may lead away from it, and never to it."""
     cards = [ModelCard(name="unknown", window=100_000), CARDS[1]]
 
     def judged(*chance: float) -> list[Prediction]:
@@ -102,14 +102,40 @@ def test_a_model_without_a_price_counts_as_the_dearest() -> None:
 
 @settings(deadline=None)
 @given(st.text(max_size=300))
-def test_each_part_leaves_out_more_of_the_beginning(text: str) -> None:
-    """They end as the text does, and are none of a text that is too short."""
-    parts = [part for _, part in parts_of(text)]
-    assert bool(parts) == (len(text) >= SHORTEST)
-    for part in parts:
-        assert part
-        assert text.endswith(part)
-    assert [len(part) for part in parts] == sorted((len(part) for part in parts), reverse=True)
+def test_each_end_leaves_out_more_of_the_beginning(text: str) -> None:
+    """None is the text itself."""
+    ends = [end for _, end in ends_of(text)]
+    assert [len(end) for end in ends] == [length for length in ENDS if length < len(text)]
+    assert all(text.endswith(end) for end in ends)
+
+
+@settings(deadline=None)
+@given(st.text(min_size=1, max_size=300), st.text(min_size=max(ENDS) + 1, max_size=300))
+def test_the_ends_of_a_prompt_are_the_same_whatever_stands_before_it(prefix: str, prompt: str) -> None:
+    """Those of a prompt that is longer than all of them."""
+    assert list(ends_of(prefix + prompt)) == list(ends_of(prompt))
+
+
+@settings(deadline=None)
+@given(st.text(max_size=300), st.data())
+def test_no_prefix_makes_a_prompt_dearer_than_its_own_ends_call_for(prefix: str, data: st.DataObject) -> None:
+    """Whatever each text is predicted to need."""
+    prompt = data.draw(st.text(min_size=max(ENDS) + 1, max_size=300))
+    told: dict[str, list[Prediction]] = {}
+
+    def judge(text: str) -> list[Prediction]:
+        if text not in told:
+            told[text] = said(*data.draw(chances))
+        return told[text]
+
+    def rank(predictions: Sequence[Prediction]) -> Ranking:
+        return decide(Demand(tokens=100, mode="cost"), CARDS, predictions)
+
+    text = prefix + prompt
+    ranking, pool = rank(judge(text)), Pool(judge, rank)
+    chosen = (look_again(text, ranking, judge(text), pool, TOLERANCE["cost"]) or ranking).chosen
+    called_for = [rank(judge(end)).chosen.usd for _, end in ends_of(prompt)]
+    assert chosen.usd <= min(called_for)
 
 
 def decide_usd(chance: list[float], ranking: Ranking, tolerance: float) -> float:
@@ -128,12 +154,12 @@ def decide_usd(chance: list[float], ranking: Ranking, tolerance: float) -> float
     st.just(0.0) | st.floats(0, 1),
 )
 def test_it_is_never_dearer_and_never_breaks_a_limit(
-    whole: list[float], half: list[float], quarter: list[float], mode: object, floor: float
+    whole: list[float], long: list[float], short: list[float], mode: object, floor: float
 ) -> None:
-    """Whatever the parts say: who is chosen fits by the whole text, and costs no more."""
+    """Whatever the ends say: who is chosen fits by the whole text, and costs no more."""
     demand = Demand(tokens=100, mode=mode, floor=floor)  # pyright: ignore[reportArgumentType]
-    text = "x" * 100
-    by_length: Mapping[int, list[float]] = {50: half, 25: quarter}
+    text = "x" * (max(ENDS) + 1)
+    by_length: Mapping[int, list[float]] = dict(zip(ENDS, (long, short), strict=True))
 
     def rank(predictions: Sequence[Prediction]) -> Ranking:
         return decide(demand, CARDS, predictions)
@@ -143,10 +169,10 @@ def test_it_is_never_dearer_and_never_breaks_a_limit(
         ranking = rank(predictions)
     except NoModelFits:
         return
-    pool = Pool(lambda part: said(*by_length[len(part)], tokens=1), rank)
+    pool = Pool(lambda end: said(*by_length[len(end)], tokens=1), rank)
     found = look_again(text, ranking, predictions, pool, demand.tolerance)
-    parts = (half, quarter) if floor == 0 else ()
-    wanted = [decide_usd(part, ranking, demand.tolerance) for part in parts]
+    ends = (long, short) if floor == 0 else ()
+    wanted = [decide_usd(end, ranking, demand.tolerance) for end in ends]
     if wanted and min(wanted) < ranking.chosen.usd:
         assert found is not None
         assert found.chosen.usd == min(wanted)

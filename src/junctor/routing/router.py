@@ -97,7 +97,7 @@ class Router:
         `ladder`: for cascades; without `keeps_answers` their decisions do not quote what was answered, with
         `asks_in_turn` they ask one model after the other.
         `conversations`: who has read which prompt. `rations`: of keys that may have only so much of the
-        strongest model. `looks_again`: whether parts of a text are judged, too. `asks_neighbours`: whether
+        strongest model. `looks_again`: whether the ends of a text are judged, too. `asks_neighbours`: whether
         like prompts of the calibration move predictions.
         """
         self._cards = [model.card for model in models.values()]
@@ -207,7 +207,7 @@ class Router:
     def _rank(
         self, demand: Demand, text: str, features: Features, ration: Ration | None
     ) -> tuple[Ranking, bool]:
-        """The ranking, and whether parts of the text have changed it."""
+        """The ranking, and whether ends of the text have changed it."""
         predictions = self._predict(features)
         try:
             whole = decide(demand, self._cards, predictions)

@@ -2,12 +2,13 @@
 
 Whoever may put words into other people's prompts, or resells access by the request, can look for a prefix
 that pushes every prompt to the dearest model, and a few words do (Shafran et al., "Rerouting LLM Routers",
-2025; docs/abuse.md measures ours). Such a prefix is only part of the text. So where the whole text asks for
-more than the cheapest model that fits, its second half and its last quarter are judged, too, and where they
-disagree with it the cheapest verdict holds.
+2025; docs/abuse.md measures ours). So where the whole text asks for more than the cheapest model that fits,
+its ends are judged, too, and where they disagree with it the cheapest verdict holds.
 
-A part says less than the whole, so honest prompts pay as well: some that deserved a dearer model do not get
-it. That is measured beside what it is worth.
+The ends are of fixed lengths. So they are the same whatever stands before them: no prefix can make a prompt
+dearer than its own last characters call for. (Halves and quarters are not: a long prefix moves where they
+begin, and with it what they say.) An end says less than the whole, so honest prompts pay as well: some that
+deserved a dearer model do not get it. That is measured beside what it is worth.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from junctor.chat import NoModelFits
 from junctor.routing.policy import Ranking
 from junctor.routing.predictor import Prediction
 
-SHORTEST = 24
-"Characters. Nobody hides a prefix in less, and the parts of less say nothing."
+ENDS = (192, 64)
+"""Characters: two or three sentences, and one. A shorter one says less, and protects shorter prompts: it
+protects none that is shorter than itself."""
 DISAGREE = "views_disagree"
-"Name of the feature of a decision that its text's parts have changed."
+"Name of the feature of a decision that its text's ends have changed."
 
 Judge = Callable[[str], Sequence[Prediction]]
 "Predicts for all models, in the order of the pool."
@@ -31,11 +33,11 @@ Decide = Callable[[Sequence[Prediction]], Ranking]
 "Ranks by predictions. Raises `NoModelFits`."
 
 
-def parts_of(text: str) -> Iterator[tuple[str, str]]:
-    """The other views of a text, and their names: each leaves out more of its beginning."""
-    if len(text) >= SHORTEST:
-        yield "second half", text[len(text) // 2 :]
-        yield "last quarter", text[-(len(text) // 4) :]
+def ends_of(text: str) -> Iterator[tuple[str, str]]:
+    """The other views of a text, and their names. None of a text that is no longer than they."""
+    for length in ENDS:
+        if len(text) > length:
+            yield f"last {length} characters", text[-length:]
 
 
 class Pool(msgspec.Struct, frozen=True):
@@ -50,9 +52,9 @@ class Pool(msgspec.Struct, frozen=True):
 def look_again(
     text: str, whole: Ranking, predictions: Sequence[Prediction], pool: Pool, tolerance: float
 ) -> Ranking | None:
-    """The cheapest verdict of the text's parts where it is cheaper than that of the whole; None: it is not.
+    """The cheapest verdict of the text's ends where it is cheaper than that of the whole; None: it is not.
 
-    `whole`: the verdict of the whole text, by `predictions`; `tolerance`: as `Demand.tolerance`. A part is
+    `whole`: the verdict of the whole text, by `predictions`; `tolerance`: as `Demand.tolerance`. An end is
     judged only where it can matter: while something cheaper fits. Who fits is for the whole text to say, and
     so are lengths of answers and costs: a quality floor is a limit, not a verdict.
     """
@@ -62,13 +64,13 @@ def look_again(
     cheapest, held, found = min(fitting.values()), fitting[whole.chosen.name], None
     if held == cheapest:
         return None
-    for name, part in parts_of(text):
-        said = pool.judge(part)
+    for name, end in ends_of(text):
+        said = pool.judge(end)
         if _least_that_will_do(said, fitting, tolerance) >= held:
             continue
         low = {it.name for it in whole.candidates if it.ruled_out_by == "quality"}
         try:
-            ranking = pool.decide(_of_part(said, predictions, low))
+            ranking = pool.decide(_of_end(said, predictions, low))
         except NoModelFits:
             continue
         chosen = ranking.chosen.name
@@ -88,22 +90,20 @@ def _least_that_will_do(
     return min([cost for p_good, cost in chances if p_good >= best - tolerance])
 
 
-def _of_part(
-    part: Sequence[Prediction], whole: Sequence[Prediction], low: Collection[str]
-) -> list[Prediction]:
-    """What a part says of quality, and the whole of length, and of those that it finds below the floor."""
+def _of_end(end: Sequence[Prediction], whole: Sequence[Prediction], low: Collection[str]) -> list[Prediction]:
+    """What an end says of quality, and the whole of length, and of those that it finds below the floor."""
     return [
         it
         if it.name in low
         else Prediction(it.name, said.p_good, said.source, it.output_tokens, said.p_error)
-        for said, it in zip(part, whole, strict=True)
+        for said, it in zip(end, whole, strict=True)
     ]
 
 
-def _explain(ranking: Ranking, whole: Ranking, part: str) -> Ranking:
+def _explain(ranking: Ranking, whole: Ranking, end: str) -> Ranking:
     dearer = whole.chosen
     rule = (
-        f"{ranking.rule}, by the {part} of the text alone; all of it would call for {dearer.name}, and where "
+        f"{ranking.rule}, by the {end} alone; all of the text would call for {dearer.name}, and where "
         "they disagree the cheaper verdict holds"
     )
     return msgspec.structs.replace(ranking, rule=rule)
