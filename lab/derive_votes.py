@@ -10,7 +10,8 @@ Then ways of taking an answer are tried on other random pools, with votes learnt
 on the rest: `gain` over the best member on the labels, in points, the worst of all pools, and the share of
 pools that stay within half a point of it. `prior of the other sets`: learnt with a prior that the data set
 had no part in. `no labels`: by abilities alone, known from the 200 prompts, or with an error of 0.4 logits;
-or nothing is known, and of equal numbers the first member's win.
+or nothing is known, and of equal numbers the first member's win. `ratings`: what callers said of answers of
+such a vote (lab/vote_ratings_trial.py).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from fusion_data import DataSet, Pools, Table, make_table, read_pools, read_sets
 from junctor.pool.vote import Vote
 from junctor.pool.vote_fit import fit_logit, fit_weights, read_ballots
 from junctor.pool.vote_prior import PRIOR, Terms, prior_weights
+from vote_ratings_trial import learn_from
 
 TERMS = ("two", "three", "count", "slope", "none")
 PENALTIES = (0.3, 0.3, 0.1, 0.1, 0.1)
@@ -96,7 +98,11 @@ def fit_terms(table: Table) -> np.ndarray:
     counts, size = ballots.counts, len(table.members)
     features = [*np.moveaxis(ballots.agreement[:, :, size:], 2, 0), counts, ballots.same @ abilities]
     return fit_logit(
-        ballots, np.stack(features, axis=2), centre=np.zeros(len(TERMS)), penalties=np.array(PENALTIES)
+        ballots.counts,
+        ballots.rights,
+        np.stack(features, axis=2),
+        centre=np.zeros(len(TERMS)),
+        penalties=np.array(PENALTIES),
     )
 
 
@@ -123,6 +129,8 @@ def try_pool(table: Table, others: Terms, rng: np.random.Generator) -> Mapping[s
         "no labels, noisy abilities": prior_weights(noisy, [NOISE * each * (1 - each) for each in noisy]),
         "no labels, nothing known": prior_weights([0.5] * len(p)),
     }
+    rated = ("no labels, noisy abilities", "no labels, nothing known")
+    votes |= {f"{name}; {LABELS} ratings": learn_from(train, votes[name], rng) for name in rated}
     taken |= {name: take(vote, test, fitted.best) for name, vote in votes.items()}
     alone = test.right[fitted.best].mean()
     return {name: float(right.mean() - alone) * 100 for name, right in taken.items()}
@@ -136,7 +144,13 @@ def _head(table: Table, count: int) -> tuple[list[list[str | None]], np.ndarray]
 def fit_plainly(train: Table) -> Vote:
     """A weight for each member and the bonuses, drawn to nothing by a ridge of 1."""
     ballots, size = read_ballots(train.answers, train.right), len(train.members)
-    weights = fit_logit(ballots, ballots.agreement, centre=np.zeros(size + 3), penalties=np.ones(size + 3))
+    weights = fit_logit(
+        ballots.counts,
+        ballots.rights,
+        ballots.agreement,
+        centre=np.zeros(size + 3),
+        penalties=np.ones(size + 3),
+    )
     return Vote(tuple(weights[:size].tolist()), *weights[size:].tolist())
 
 

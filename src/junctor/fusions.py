@@ -47,10 +47,17 @@ class Fusions(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     "Of all who may: probability of a good answer, 0..1."
     votes: Mapping[tuple[str, ...], Vote] = {}
     "As calibrated, by members."
+    rated: Mapping[tuple[str, ...], Vote] = {}
+    "As learnt from ratings, by members."
     judges: Mapping[str, float] = {}
     "How often a model preferred the right one of two answers, 0..1, where that was measured."
     keeps_answers: bool = True
     "Whether decisions say what was answered, and not only who agreed."
+
+    @property
+    def weights(self) -> Weights:
+        """What is known of members and judges."""
+        return Weights(self.abilities, self.votes, self.judges, self.rated)
 
     def build(
         self,
@@ -62,7 +69,7 @@ class Fusions(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """What answers under each name. `chats`: metered, without fallbacks; `router`: `auto`, unsampled."""
         there: dict[str, Model] = {**chats, router.card.name: router}
         built: dict[str, Model] = {}
-        weights = Weights(self.abilities, self.votes, self.judges)
+        weights = self.weights
         for name, plan in self.plans.items():
             built[name] = there[name] = Fusion(
                 plan,
@@ -136,6 +143,7 @@ def fusions_of(
         able=takes_part,
         abilities=known,
         votes=calibrated.votes_for([member.card for member in chats]),
+        rated=calibrated.rated_for([member.card for member in chats]),
         judges=calibrated.judges_for([member.card for member in chats]),
         keeps_answers=settings.routing.keep_answers,
     )

@@ -41,3 +41,13 @@ def test_of_equals_the_first_is_the_best() -> None:
 def test_a_judge_that_was_measured_is_worth_that_and_another_what_is_stated() -> None:
     weights = Weights({}, {}, {"j": 0.81})
     assert (weights.judge_accuracy("j", 0.6), weights.judge_accuracy("k", 0.6)) == (0.81, 0.6)
+
+
+def test_ratings_speak_where_no_calibration_does() -> None:
+    """A calibration goes before them, also one of more members than these."""
+    rated = {("a", "b"): Vote((1.5, 0.5), two=0.3, three=0.1, none=1.0)}
+    vote, source = Weights({"a": 0.2, "b": 0.9}, {}, rated=rated).vote_for(["b", "a"])
+    assert (vote.weights, source) == ((0.5, 1.5), "rated")
+    both = Weights({}, {("a", "b", "c"): LEARNT}, rated=rated)
+    assert both.vote_for(["b", "a"])[1] == "calibrated for 3 models"
+    assert Weights({}, rated=rated).vote_for(["a", "c"])[1] == PRIOR

@@ -80,7 +80,7 @@ def test_the_optimum_is_one() -> None:
     ballots = read_ballots(answers, rights(answers))
     features, centre = ballots.agreement, np.zeros(6)
     penalties = np.array([2.0] * 5 + [NONE_PENALTY])
-    best = fit_logit(ballots, features, centre=centre, penalties=penalties)
+    best = fit_logit(ballots.counts, ballots.rights, features, centre=centre, penalties=penalties)
 
     def loss(weights: NDArray[np.float64]) -> float:
         total = 0.5 * float(penalties @ (weights - centre) ** 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from junctor.assemble import Builder, Member, choose_members, database_path, policy_of
 from junctor.chat import BadRequest, Model, ModelCard
+from junctor.cli.calibrate_feedback import learn_from_feedback
 from junctor.cli.calibrate_judges import Purse, examine, judges_of
 from junctor.cli.calibration_report import (
     print_all,
@@ -22,7 +23,7 @@ from junctor.cli.calibration_report import (
     print_report,
     print_too_few_pairs,
 )
-from junctor.cli.terminal import ConfigOption, console, errors, load, plain_errors
+from junctor.cli.terminal import RELOAD, ConfigOption, console, errors, load, plain_errors
 from junctor.lasting import ARTEFACT
 from junctor.pool.transport import Transport
 from junctor.routing.calibration.adopt import IN_FORCE, adopt, with_in_force
@@ -94,6 +95,9 @@ def calibrate(  # noqa: PLR0913, RUF100 - the options of a command
         int,
         typer.Option(min=0, max=1000, help="Pairs of answers that judges of fusions are tried on; 0: none."),
     ] = MOST_PAIRS,
+    feedback_days: Annotated[
+        int | None, typer.Option(min=1, help="Ask no model: learn votes from what callers said of answers.")
+    ] = None,
     show: Annotated[bool, typer.Option("--list", help="Show the calibrations that are kept.")] = False,
     use: Annotated[
         str | None, typer.Option(metavar="ID", help="Put a kept calibration in force, as of --list.")
@@ -117,14 +121,20 @@ def calibrate(  # noqa: PLR0913, RUF100 - the options of a command
     )
     with plain_errors():
         settings, environment, _ = load(config)
-        try:
-            if show or use is not None:
-                asyncio.run(_look_after(settings, environment, use))
-            else:
-                asyncio.run(_calibrate(wish, settings, environment))
-        except KeyboardInterrupt:
-            errors.print("\nInterrupted. The answers so far are kept: the same command goes on from there.")
-            raise typer.Exit(130) from None
+        if show or use is not None:
+            _run(_look_after(settings, environment, use))
+        elif feedback_days is not None:
+            _run(learn_from_feedback(feedback_days, settings, environment))
+        else:
+            _run(_calibrate(wish, settings, environment))
+
+
+def _run(work: Coroutine[None, None, None]) -> None:
+    try:
+        asyncio.run(work)
+    except KeyboardInterrupt:
+        errors.print("\nInterrupted. The answers so far are kept: the same command goes on from there.")
+        raise typer.Exit(130) from None
 
 
 async def _look_after(settings: Settings, environment: Environment, use: str | None) -> None:
@@ -135,9 +145,6 @@ async def _look_after(settings: Settings, environment: Environment, use: str | N
             console.print(f"{chosen.id} is the {chosen.kind} in force. {RELOAD}", soft_wrap=True)
         else:
             print_all(await store.list())
-
-
-RELOAD = "A server that runs takes it over when it reloads: SIGHUP, or POST /api/reload."
 
 
 async def _calibrate(wish: Wish, settings: Settings, environment: Environment) -> None:

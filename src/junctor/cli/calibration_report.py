@@ -16,6 +16,7 @@ from junctor.routing.abilities import Abilities, parse_abilities
 from junctor.routing.calibration.adopt import IN_FORCE, Adopted, Verdict
 from junctor.routing.calibration.grading import Graded, has_price
 from junctor.routing.calibration.judges import LEAST_PAIRS, Judges, parse_judges
+from junctor.routing.calibration.ratings import RatedVotes, parse_rated_votes
 from junctor.routing.calibration.store import Calibration, ladder_of
 from junctor.routing.calibration.study import Comparison, Learnt, Study
 from junctor.routing.calibration.survey import Survey
@@ -223,6 +224,8 @@ def _tell(calibration: Calibration) -> str:
         return f"{_spell(ladder)}: {', '.join(saved) or 'no promise'}"
     if calibration.kind == "votes":
         return _tell_votes(parse_votes(calibration.document))
+    if calibration.kind == "rated votes":
+        return _tell_rated(parse_rated_votes(calibration.document))
     if calibration.kind == "judges":
         return _tell_judges(parse_judges(calibration.document))
     abilities = parse_abilities(calibration.document)
@@ -235,6 +238,14 @@ def _tell_votes(votes: Votes | None) -> str:
     if votes is None:
         return "of another version"
     return "; ".join(f"{', '.join(pool.members)}: {pool.score:.1%} right" for pool in votes.pools)
+
+
+def _tell_rated(votes: RatedVotes | None) -> str:
+    if votes is None:
+        return "of another version"
+    return "; ".join(
+        f"{', '.join(pool.members)}: {pool.ratings} ratings, {pool.score:.0%} good" for pool in votes.pools
+    )
 
 
 def _tell_judges(judges: Judges | None) -> str:

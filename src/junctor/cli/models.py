@@ -15,7 +15,6 @@ from junctor.assemble import Member, choose_members, database_path, weights_dir
 from junctor.chat import ModelCard
 from junctor.cli.terminal import ConfigOption, console, errors, load, plain_errors
 from junctor.fusion.plan import Plan
-from junctor.fusion.weights import Weights
 from junctor.fusions import Fusions, fusions_of
 from junctor.lasting import ARTEFACT
 from junctor.pool.catalog import PROVIDERS
@@ -49,7 +48,7 @@ def models(
     if members:
         predictor = Predictor(parse_artefact(ARTEFACT.read_bytes()))
         console.print(_model_table([it.card for it in members], calibrated.abilities, predictor))
-        _print_fusions(_fusions_of(settings, members, calibrated, predictor))
+        _print_fusions(describe_fusions(settings, members, calibrated, predictor))
     else:
         errors.print(
             "The pool is empty: pull a local model, or add [[models]] to junctor.toml.", markup=False
@@ -86,9 +85,10 @@ def _model_table(cards: list[ModelCard], abilities: Abilities | None, predictor:
     return table
 
 
-def _fusions_of(
+def describe_fusions(
     settings: Settings, members: Sequence[Member], calibrated: Calibrated, predictor: Predictor
 ) -> Fusions:
+    """As a server would have them."""
     cards = [member.card for member in members if member.settings.kind == "chat"]
     placed = predictor.place(cards, calibrated.abilities)
     abilities = {it.name: mean_p(predictor.artefact, it.ability) for it in placed}
@@ -99,7 +99,7 @@ def _print_fusions(fusions: Fusions) -> None:
     """Each with its members, and the presets that are not fusions themselves."""
     if not fusions.plans:
         return
-    weights = Weights(fusions.abilities, fusions.votes)
+    weights = fusions.weights
     table = Table(box=box.SIMPLE_HEAD, title="Fusions", title_justify="left")
     for heading in ("fusion", "mode", "members", "judge", "votes"):
         table.add_column(heading)

@@ -23,6 +23,8 @@ ConfigOption = Annotated[
     typer.Option("--config", "-c", help="The configuration file; left out: ./junctor.toml, if there is one."),
 ]
 
+RELOAD = "A server that runs takes it over when it reloads: SIGHUP, or POST /api/reload."
+
 
 def plain(text: str) -> str:
     """Text that a caller or a model may have chosen: neither markup nor control characters."""

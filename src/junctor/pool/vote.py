@@ -50,6 +50,17 @@ class Standing(msgspec.Struct, frozen=True):
     "For each model, the probability that its answer is right; 0 where it cannot be compared."
 
 
+class Rated(msgspec.Struct, frozen=True):
+    """An answer that was taken of several, and what was said of it."""
+
+    answers: tuple[int | None, ...]
+    "Of each model: equal numbers are equal answers; None: none that was heard, or that can be compared."
+    given: int
+    "The place of a model that gave the answer which was taken."
+    score: float
+    "0 (bad) to 1 (good)."
+
+
 def stand(vote: Vote, answers: Sequence[Answer | None]) -> Standing:
     """Count the answers, one for each model asked so far; None: not comparable."""
     groups = _group(enumerate(answers))

@@ -30,8 +30,9 @@ Floats = NDArray[np.float64]
 
 OWN_PENALTY, TERMS_PENALTY, NONE_PENALTY = 30.0, 10.0, 0.1
 "Ridge penalties: of a member's own weight, of the terms, and of `none`: how hard the prompts are."
-_STEPS = 40
-_LONGEST_STEP = 5.0
+_STEPS = 100
+_LONGEST_STEP = 2.0
+"So far a logit may move at once: further off, the curve that Newton's method goes by is another."
 _solve = cast(Callable[[Floats, Floats], Floats], np.linalg.solve)
 _einsum = cast(Callable[..., Any], np.einsum)
 
@@ -48,6 +49,16 @@ class FittedVote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
+class Rights:
+    """How probable it is of each answer that it is right; one of them is, or none: they add up to 1."""
+
+    answers: Floats
+    "(n, k): shared evenly by the models that gave it."
+    none: Floats
+    "(n,)"
+
+
+@dataclass(frozen=True)
 class Ballots:
     """What k models answered to n prompts, as a vote sees it."""
 
@@ -55,6 +66,12 @@ class Ballots:
     "(n, k, k): 1 where two models gave the same answer, a model with itself included; 0 without an answer."
     right: NDArray[np.bool_]
     "(n, k): answers that can be compared, and are right."
+
+    @property
+    def rights(self) -> Rights:
+        """What is right of them, for certain."""
+        rights = self.right.sum(axis=1)
+        return Rights(self.right / np.maximum(rights, 1)[:, None], (rights == 0).astype(float))
 
     @property
     def counts(self) -> Floats:
@@ -83,7 +100,8 @@ def fit_weights(
     features = np.concatenate([ballots.agreement, ballots.counts[:, :, None], abilities[:, :, None]], axis=2)
     common = [prior.two, prior.three, prior.count, prior.slope, prior.none]
     weights = fit_logit(
-        ballots,
+        ballots.counts,
+        ballots.rights,
         features,
         centre=np.array([0.0] * size + common),
         penalties=np.array([OWN_PENALTY] * size + [TERMS_PENALTY] * 4 + [NONE_PENALTY]),
@@ -116,33 +134,34 @@ def _number(answers: Sequence[Answer | None]) -> list[float]:
     return [np.nan if each is None else numbers.setdefault(each, len(numbers)) for each in answers]
 
 
-def fit_logit(ballots: Ballots, features: Floats, *, centre: Floats, penalties: Floats) -> Floats:
+def fit_logit(
+    counts: Floats, rights: Rights, features: Floats, *, centre: Floats, penalties: Floats
+) -> Floats:
     """The weights of p features of each answer (n, k, p), and as the last one that of `none`.
 
-    One alternative for each model whose answer can be compared, of the weight 1 / (models with that answer),
-    so that a distinct answer counts once; and `none`. The ridge is centred on `centre`.
+    One alternative for each model whose answer can be compared, of the weight 1 / (models with that answer:
+    `counts`), so that a distinct answer counts once; and `none`. The ridge is centred on `centre`.
     """
-    rights = ballots.right.sum(axis=1)
-    target = ballots.right / np.maximum(rights, 1)[:, None]
-    weights, counts = centre.copy(), ballots.counts
+    weights = centre.copy()
     for _ in range(_STEPS):
-        shares, none = _share(features, counts, weights)
+        shares, none = share_out(counts, features, weights)
         slope = penalties * (weights - centre)
-        slope[:-1] += _einsum("nk,nkp->p", shares - target, features)
-        slope[-1] += (none - (rights == 0)).sum()
+        slope[:-1] += _einsum("nk,nkp->p", shares - rights.answers, features)
+        slope[-1] += (none - rights.none).sum()
         mean = np.column_stack([_einsum("nk,nkp->np", shares, features), none])
         bend: Floats = np.diag(penalties) - mean.T @ mean
         bend[:-1, :-1] += _einsum("nk,nkp,nkq->pq", shares, features, features, optimize=True)
         bend[-1, -1] += none.sum()
         step: Floats = _solve(bend, slope)
-        weights = weights - step * min(1.0, _LONGEST_STEP / max(float(np.abs(step).max()), 1e-12))
+        moved = max(float(np.abs(features @ step[:-1]).max()), abs(float(step[-1])), 1e-12)
+        weights = weights - step * min(1.0, _LONGEST_STEP / moved)
         if np.abs(step).max() < 1e-6:
             break
     return weights
 
 
-def _share(features: Floats, counts: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Probabilities: (n, k) of the models' answers, (n,) of `none`."""
+def share_out(counts: Floats, features: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Probabilities: (n, k) of the models' answers, as in `Rights`, (n,) of `none`."""
     logits = np.where(counts > 0, features @ weights[:-1], -np.inf)
     highest = np.maximum(logits.max(axis=1), weights[-1])
     odds = np.exp(logits - highest[:, None]) / np.maximum(counts, 1)

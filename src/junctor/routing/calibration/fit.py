@@ -21,7 +21,8 @@ def fit_vote(outcomes: Outcomes, models: list[int]) -> Vote:
     size = len(models)
     ballots = read_ballots([outcomes.answers[model] for model in models], outcomes.scores[models] > 0.5)
     weights = fit_logit(
-        ballots,
+        ballots.counts,
+        ballots.rights,
         ballots.agreement,
         centre=np.zeros(size + 3),
         penalties=np.full(size + 3, VOTE_PENALTY),

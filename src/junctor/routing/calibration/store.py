@@ -17,6 +17,7 @@ from junctor.chat import ModelCard
 from junctor.pool.vote import Vote
 from junctor.routing.abilities import Abilities, identity_of, parse_abilities
 from junctor.routing.calibration.judges import Judges, match_judges, parse_judges
+from junctor.routing.calibration.ratings import RatedVotes, parse_rated_votes, votes_among
 from junctor.routing.calibration.votes import Votes, by_members, fit_to, parse_votes
 from junctor.routing.errors import CannotCalibrate
 from junctor.routing.ladder import Ladder, models_of, parse_ladder
@@ -25,7 +26,7 @@ from junctor.store.ids import new_id
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["ladder", "abilities", "votes", "judges", "outcomes"]
+Kind = Literal["ladder", "abilities", "votes", "rated votes", "judges", "outcomes"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _INSERT = """
@@ -69,6 +70,7 @@ class Calibrated(msgspec.Struct, frozen=True, kw_only=True):
     "Of the ladder's models."
     abilities: Abilities | None = None
     votes: Votes | None = None
+    rated: RatedVotes | None = None
     judges: Judges | None = None
 
     def misfits(self, cards: Sequence[ModelCard]) -> list[str]:
@@ -96,6 +98,10 @@ class Calibrated(msgspec.Struct, frozen=True, kw_only=True):
     def votes_for(self, cards: Sequence[ModelCard]) -> Mapping[tuple[str, ...], Vote]:
         """By members: of pools whose members all stand among these models, and are what they were."""
         return by_members(fit_to(self.votes, cards))
+
+    def rated_for(self, cards: Sequence[ModelCard]) -> Mapping[tuple[str, ...], Vote]:
+        """As `votes_for`: those that ratings have taught."""
+        return {members: pool.vote for members, pool in votes_among(self.rated, cards).items()}
 
     def judges_for(self, cards: Sequence[ModelCard]) -> Mapping[str, float]:
         """How often each of these models, where that was measured, prefers the right one of two, 0..1."""
@@ -126,6 +132,10 @@ class CalibrationStore:
         """Keep votes, and use them from now on or not. Gives their id."""
         return await self._save("votes", msgspec.json.encode(votes), use=use)
 
+    async def save_rated_votes(self, votes: RatedVotes) -> str:
+        """Keep votes that ratings have taught, and use them from now on. Gives their id."""
+        return await self._save("rated votes", msgspec.json.encode(votes), use=True)
+
     async def save_judges(self, judges: Judges) -> str:
         """Keep what was measured of judges, and use it from now on. Gives its id."""
         return await self._save("judges", msgspec.json.encode(judges), use=True)
@@ -137,7 +147,7 @@ class CalibrationStore:
     async def current(self) -> Calibrated:
         """What is in force. What cannot be read is not, and the log says so."""
         ladder, identities = None, dict[str, str]()
-        abilities, votes, judges = None, None, None
+        abilities, votes, rated, judges = None, None, None, None
         try:
             if document := await self._current("ladder"):
                 stored = msgspec.json.decode(document, type=StoredLadder)
@@ -146,12 +156,19 @@ class CalibrationStore:
                 abilities = parse_abilities(document)
             if document := await self._current("votes"):
                 votes = parse_votes(document)
+            if document := await self._current("rated votes"):
+                rated = parse_rated_votes(document)
             if document := await self._current("judges"):
                 judges = parse_judges(document)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             log.warning("a stored calibration cannot be read (%s); run `junctor calibrate` again", error)
         return Calibrated(
-            ladder=ladder, identities=identities, abilities=abilities, votes=votes, judges=judges
+            ladder=ladder,
+            identities=identities,
+            abilities=abilities,
+            votes=votes,
+            rated=rated,
+            judges=judges,
         )
 
     async def current_ladder(self) -> Ladder | None:

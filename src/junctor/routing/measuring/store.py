@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from junctor.chat import Verdict
 from junctor.pool.ledger_store import parse_usd, render_usd_nano
 from junctor.store.database import Database
 
@@ -42,6 +43,13 @@ LEFT JOIN decisions ON decisions.id = ledger.decision_id
 WHERE feedback.created_at >= :since AND ledger.decision_id IS NOT NULL
       AND coalesce(json_extract(decisions.document, '$.path'), '') <> 'fusion'
 ORDER BY feedback.created_at, feedback.id
+"""
+_RATED = """
+SELECT feedback.key_id, feedback.score, decisions.document
+FROM feedback JOIN ledger ON ledger.request_id = feedback.request_id
+JOIN decisions ON decisions.id = ledger.decision_id
+WHERE feedback.created_at >= :since AND json_extract(decisions.document, '$.path') = 'fusion'
+ORDER BY feedback.created_at DESC, feedback.id LIMIT :newest
 """
 _SPENT = """
 SELECT coalesce(sum(usd_nano), 0) AS usd_nano FROM ledger WHERE route = :route AND created_at >= :since
@@ -84,6 +92,23 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True):
     "0 (bad) to 1 (good)."
 
 
+class RatedAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A fused answer, and what was said of it."""
+
+    key_id: str
+    "Whose key said it."
+    score: float
+    "0 (bad) to 1 (good)."
+    verdict: Verdict
+    "How it came of several."
+
+
+class _Fused(msgspec.Struct, frozen=True):
+    """Of a stored decision."""
+
+    fusion: Verdict
+
+
 class MeasureStore:
     """Adds and finds rows."""
 
@@ -113,6 +138,19 @@ class MeasureStore:
         """What callers said of `auto`: whether the strongest had answered, and the score; oldest first."""
         rows = await self._database.read(_SCORES, {"since": since, "strongest": strongest})
         return [(bool(row["is_strongest"]), row["score"]) for row in rows]
+
+    async def rated_fusions(self, days: int, newest: int) -> list[RatedAnswer]:
+        """What callers said of fused answers in the last days, the newest first."""
+        since = render_time(self.now() - timedelta(days=days))
+        rows = await self._database.read(_RATED, {"since": since, "newest": newest})
+        return [
+            RatedAnswer(
+                key_id=row["key_id"],
+                score=row["score"],
+                verdict=msgspec.json.decode(row["document"], type=_Fused).fusion,
+            )
+            for row in rows
+        ]
 
     async def spent_today(self) -> float:
         """What measuring has cost since midnight UTC, USD."""
