@@ -2,7 +2,8 @@
 
     .venv/bin/python lab/derive_votes.py --data DIR [--pools 150] [--trials 85] [--seed 0]
 
-The folder is in the form of lab/fusion_data.py. For each data set: random pools of 3 to 5 models, none of
+The folder is in the form of lab/fusion_data.py, which says where the data come from.
+For each data set: random pools of 3 to 5 models, none of
 them in `pools.json`; a vote of the terms alone (no weights of single members) is fitted to each on all
 prompts. The prior is the mean over data sets of their means.
 
@@ -130,7 +131,8 @@ def try_pool(table: Table, others: Terms, rng: np.random.Generator) -> Mapping[s
         "no labels, nothing known": prior_weights([0.5] * len(p)),
     }
     rated = ("no labels, noisy abilities", "no labels, nothing known")
-    votes |= {f"{name}; {LABELS} ratings": learn_from(train, votes[name], rng) for name in rated}
+    own = rng.spawn(1)[0]  # the pools to come stay the same
+    votes |= {f"{name}; {LABELS} ratings": learn_from(train, votes[name], own) for name in rated}
     taken |= {name: take(vote, test, fitted.best) for name, vote in votes.items()}
     alone = test.right[fitted.best].mean()
     return {name: float(right.mean() - alone) * 100 for name, right in taken.items()}

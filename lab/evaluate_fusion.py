@@ -3,7 +3,8 @@
     .venv/bin/python lab/evaluate_fusion.py --fit DIR --data DIR [--json OUT] [--pool NAME=a,b,c ...]
         [--seed 0] [--splits N] [--labels 200]
 
-Both folders are in the form of lab/fusion_data.py. Evaluated are the pools of `pools.json` (from --data, else
+Both folders are in the form of lab/fusion_data.py, which says where the data come from.
+Evaluated are the pools of `pools.json` (from --data, else
 from --fit) whose members all stand in --data; `--pool NAME=a,b,c` adds one to each data set that has its
 members, or changes the one of that name; `--pool SET/NAME=a,b,c` to one data set alone.
 
@@ -72,7 +73,7 @@ class Trial:
 
 def main() -> None:
     wanted = _parse()
-    fit, data = read_sets(wanted.fit), read_sets(wanted.data)
+    fit, data = read_sets(wanted.fit, may_be_empty=True), read_sets(wanted.data)
     prices = read_prices(wanted.data, wanted.data.parent, wanted.fit, wanted.fit.parent)
     pools = list(find_pools(wanted, fit, data))
     rows = [row for pool in pools if (row := evaluate(pool, wanted.labels, wanted.seed, prices))]

@@ -4,7 +4,8 @@
         [--only zeroeval/] [--floor 0.98] [--confidence 0.95] [--seed 0]
         [--splits 200] [--leave-one-out]
 
-Both folders are in the form of lab/routing_outcomes.py. Policies, pairs, ladders and thresholds are chosen
+Both folders are in the form of lab/routing_outcomes.py, which says where the data come from.
+Policies, pairs, ladders and thresholds are chosen
 on `--fit` alone; a prompt of `--fit` whose question stands in `--data`, too, is left out of it. Where the two
 are one folder, half of the questions, drawn with `--seed`, is for fitting and the other half for trying.
 `--splits N`: N such halves, and how often the promise held. `--leave-one-out`: each benchmark tried with what
@@ -40,7 +41,7 @@ RESAMPLES = 5000
 def main() -> None:
     """Evaluate, print, and write."""
     wanted = _parse()
-    fit, data = read_prompts(wanted.fit), read_prompts(wanted.data)
+    fit, data = (_read(folder) for folder in (wanted.fit, wanted.data))
     halves = wanted.fit.resolve() == wanted.data.resolve()
     rows: list[dict[str, Any]] = []
     for name in sorted({benchmark.split("/")[0] for benchmark in data.data.benchmark}):
@@ -58,6 +59,13 @@ def main() -> None:
         show("each benchmark, learnt from the others", report["leave_one_out"])
     if wanted.json:
         wanted.json.write_text(json.dumps(rows if len(report) == 1 else report, indent=1))
+
+
+def _read(folder: Path) -> Prompts:
+    try:
+        return read_prompts(folder)
+    except FileNotFoundError as error:
+        raise SystemExit(str(error)) from None
 
 
 def _parse() -> argparse.Namespace:

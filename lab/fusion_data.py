@@ -8,6 +8,11 @@ one prompt a line:
 `c` says whether it is right; `question` may be missing. `pools.json` names the members of pools: {data set:
 {pool: [models]}}. Both lie in the folder itself or in its `fusion/`. Lines and answers that cannot be read
 are left out, and counted.
+
+Nothing of the data is in this repository. The figures in docs/ come from parsed answers of public ones:
+
+    gsm, math-l5   github.com/WildEval/ZeroEval @8c1485ed, Apache-2.0: 912 and 503 questions, 43 and 41 models
+    mmlupro        github.com/TIGER-AI-Lab/MMLU-Pro @f418b116, Apache-2.0: 6,462 questions, 11 models
 """
 
 from __future__ import annotations
@@ -107,8 +112,8 @@ def make_table(data: DataSet, members: Sequence[str]) -> Table:
     return Table(tuple(members), [prompt for prompt in data.prompts if wanted <= prompt.replies.keys()])
 
 
-def read_sets(folder: Path) -> dict[str, DataSet]:
-    """All data sets of a folder, by name."""
+def read_sets(folder: Path, *, may_be_empty: bool = False) -> dict[str, DataSet]:
+    """All data sets of a folder, by name. Ends the program where there is none, and says what is missing."""
     found = dict[str, DataSet]()
     for path in _list_files(folder):
         if match := _FILE.fullmatch(path.name):
@@ -119,6 +124,11 @@ def read_sets(folder: Path) -> dict[str, DataSet]:
                     data.skipped += 1
                 else:
                     data.prompts.append(prompt)
+    if not found and not may_be_empty:
+        raise SystemExit(
+            f"no *_answers.jsonl[.gz] or *_votes.jsonl[.gz] in {folder}: the docstring of lab/fusion_data.py "
+            "says what has to lie there, and which public data it comes from"
+        )
     return found
 
 

@@ -3,6 +3,18 @@
 A data set is two parquet files, `<set>.prompts.parquet` and `<set>.outcomes.parquet`: one row per prompt, and
 one per (prompt, model) with a score of 0..1. Every set found in the folder is read; one model that occurs in
 several sets is one model here.
+
+Columns that are read: of prompts `prompt_id`, `prompt`, `benchmark` (`<set>/<name>`), `prompt_tokens`
+(cl100k), `stem_hash` (equal for the same question under different names) and `license`; of outcomes
+`prompt_id`, `model`, `score`, `completion_tokens` and `cost_usd` (tokens at list prices of 2024; null where
+one is unknown).
+
+Nothing of the data is in this repository. The figures in docs/ come from four public sets, at these commits:
+
+    zeroeval   github.com/WildEval/ZeroEval @8c1485ed, Apache-2.0: gsm and math-l5; 57 models, 0/1 by answer
+    mmlupro    github.com/TIGER-AI-Lab/MMLU-Pro @f418b116, Apache-2.0: its eval_results; 15 models, 0/1
+    routellm   github.com/lm-sys/RouteLLM @0b64fdaf, Apache-2.0: MMLU and GSM8K; 2 models, 0/1
+    llmrouter  github.com/ulab-uiuc/LLMRouter @4e7a7969, MIT: nine tasks; 9 models, 0..1, no tokens
 """
 
 from __future__ import annotations
@@ -63,10 +75,13 @@ class Data:
 
 
 def load(folder: Path) -> Data:
-    """Read every data set of a folder. Raises FileNotFoundError when there is none."""
+    """Read every data set of a folder. Raises FileNotFoundError, which says what is missing."""
     names = sorted(path.name.removesuffix(".prompts.parquet") for path in folder.glob("*.prompts.parquet"))
     if not names:
-        raise FileNotFoundError(f"no *.prompts.parquet in {folder}")
+        raise FileNotFoundError(
+            f"no *.prompts.parquet in {folder}: the docstring of lab/routing_data.py says what has to lie "
+            "there, and which public data it comes from"
+        )
     digest = hashlib.sha256()
     ids, texts, prompt_tokens, benchmark, stem, rows, aliases = [], [], [], [], [], [], {}
     sources = {}
@@ -74,6 +89,8 @@ def load(folder: Path) -> Data:
         at: dict[str, int] = {}
         prompts_path, outcomes_path = (folder / f"{name}.{kind}.parquet" for kind in ("prompts", "outcomes"))
         for path in (prompts_path, outcomes_path):
+            if not path.is_file():
+                raise FileNotFoundError(f"{path} is missing: each set has its prompts and its outcomes")
             digest.update(path.read_bytes())
         prompts = pq.read_table(prompts_path).to_pylist()
         for row in prompts:

@@ -3,7 +3,8 @@
 Scores and costs come from `*.prompts.parquet` and `*.outcomes.parquet` (routing_data.py), what was answered
 from `*_answers.jsonl.gz` and `*_votes.jsonl.gz`: JSON lines of `id`, `models{name: {a: answer, c: 0/1}}` and,
 where there is one, `question`. A line belongs to the prompt of the same text or, without a text, to the one
-whose id ends in the same way. All may lie in one folder, or in `routing/` and `fusion/` below it.
+whose id ends in the same way. All may lie in one folder, or in `routing/` and `fusion/` below it. Which
+public data that is: routing_data.py and fusion_data.py say.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Prompts:
 
 
 def read_prompts(folder: Path) -> Prompts:
-    """Everything in a folder. Raises FileNotFoundError when there are no prompts."""
+    """Everything in a folder. Raises FileNotFoundError, which says what is missing."""
     data = load(folder / "routing" if (folder / "routing").is_dir() else folder)
     shape = (len(data.models), len(data.texts))
     score, usd, tokens = (np.full(shape, np.nan) for _ in range(3))

@@ -165,3 +165,15 @@ def test_a_prior_is_derived_and_tried(tmp_path: Path) -> None:
     said = run("derive_votes.py", "--data", folder, "--pools", 3, "--trials", 3)
     assert "prior    two" in said
     assert "junctor, prior of the other sets" in said
+
+
+@pytest.mark.parametrize("script", ["derive_votes.py", "evaluate_fusion.py"])
+def test_a_folder_without_data_is_an_error_that_says_where_they_come_from(
+    tmp_path: Path, script: str
+) -> None:
+    fit = ["--fit", tmp_path] if script == "evaluate_fusion.py" else []
+    command = [sys.executable, LAB / script, *fit, "--data", tmp_path / "none"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "the docstring of lab/fusion_data.py says what has to lie there" in done.stderr

@@ -126,3 +126,15 @@ def test_a_folder_without_data_is_an_error(tmp_path: Path) -> None:
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "no *.prompts.parquet" in done.stderr
+    assert "the docstring of lab/routing_data.py says what has to lie there" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_prompts_without_outcomes_are_an_error_that_names_the_file(tmp_path: Path) -> None:
+    write_set(tmp_path / "data", 20, 1)
+    (tmp_path / "data" / "routing" / "toy.outcomes.parquet").unlink()
+    folder = tmp_path / "data"
+    command = [sys.executable, LAB / "evaluate_routing.py", "--fit", folder, "--data", folder]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "toy.outcomes.parquet is missing" in done.stderr
