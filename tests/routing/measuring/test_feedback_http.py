@@ -86,6 +86,9 @@ def test_another_key_cannot_tell_that_the_request_exists_and_an_admin_may(server
 def test_a_request_that_nobody_answered_has_nothing_to_rate(server: Running) -> None:
     unknown = ask(server, "ann", model="nobody")["x-request-id"]
     assert give(server, "ann", request_id=unknown, rating="good")[0] == 404
+    failed = ask(server, "ann", model="down")["x-request-id"]
+    status, said = give(server, "ann", request_id=failed, rating="bad")
+    assert (status, said["code"], kept(server, failed)) == (404, "request_not_found", [])
 
 
 def test_unknown_ids_are_unknown(server: Running) -> None:

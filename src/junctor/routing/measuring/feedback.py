@@ -8,6 +8,7 @@ import msgspec
 
 from junctor.chat import BadRequest
 from junctor.pool.ledger_store import LedgerRow, LedgerStore
+from junctor.pool.metered import CLIENT_GONE, OK
 from junctor.routing.errors import UnknownRequest
 from junctor.routing.measuring.store import Feedback, MeasureStore
 from junctor.routing.store import DecisionStore
@@ -51,6 +52,14 @@ def parse_feedback(body: bytes) -> FeedbackRequest:
     return asked
 
 
+def is_answered(row: LedgerRow) -> bool:
+    """Whether its caller got an answer, or some of one: a model stands in the row of a failure, too."""
+    if row.outcome == OK:
+        return row.attempts > 0
+    saw_some = row.http_status < 400 or (row.outcome == CLIENT_GONE and row.stream)
+    return saw_some and row.first_token_ms is not None
+
+
 class FeedbackBox:
     """Takes feedback."""
 
@@ -65,7 +74,8 @@ class FeedbackBox:
         Raises `UnknownRequest`, too, for a request that another key made, and one that nobody answered.
         """
         row = await self._find(asked)
-        if row is None or row.model is None or not (giver.is_admin or row.key_id == giver.key_id):
+        is_own = row is not None and (giver.is_admin or row.key_id == giver.key_id)
+        if row is None or row.model is None or not (is_own and is_answered(row)):
             wanted = (asked.request_id or asked.decision_id or "")[:80]
             raise UnknownRequest(
                 f"your key has no answered request {wanted!r}; the ids stand in the reply headers "
