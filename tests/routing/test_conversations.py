@@ -57,13 +57,13 @@ def test_the_next_turn_finds_who_read_the_last_one() -> None:
     memory = Conversations(CARDS, clock=Clock())
     first = fingerprint(request(user("a long document")), begun=False)
     assert first.before is None
-    memory.expect("req_1", first.now)
+    memory.expect("req_1", "auto-caching", first.now)
     memory.note("req_1", spent("auto-caching"))
     turns = (user("a long document"), model("Yes."), user("And then?"))
     second = fingerprint(request(*turns), begun=True)
     assert second.before == first.now
     assert memory.recall(second.before) == {"auto-caching": 5000}
-    memory.expect("req_2", second.now)
+    memory.expect("req_2", "auto-caching", second.now)
     memory.note("req_2", spent("auto-caching", 5100))
     calls = (model("..."), {"role": "tool", "content": "4"}, {"role": "tool", "content": "5"})
     third = fingerprint(request(*turns, *calls), begun=True)
@@ -73,10 +73,33 @@ def test_the_next_turn_finds_who_read_the_last_one() -> None:
 def test_several_models_may_have_read_it() -> None:
     """A cascade asks more than one, and each has the prompt in its cache."""
     memory = Conversations([*CARDS, card("other", 2)], clock=Clock())
-    memory.expect("req_1", b"1")
+    memory.expect("req_1", "auto-caching", b"1")
+    memory.expect("req_1", "other", b"1")
     memory.note("req_1", spent("auto-caching"))
     memory.note("req_1", spent("other", 4000))
     assert memory.recall(b"1") == {"auto-caching": 5000, "other": 4000}
+
+
+def test_what_else_is_asked_for_a_request_says_nothing_of_its_prompt() -> None:
+    """A fusion's judge is asked under the same id, and reads something else, before and after."""
+    memory = Conversations([*CARDS, card("judge", 1)], clock=Clock())
+    memory.expect("req_1", "auto-caching", b"1")
+    memory.note("req_1", spent("judge", 9000))
+    memory.note("req_1", spent("auto-caching"))
+    memory.note("req_1", spent("auto-caching", 9000))
+    assert memory.recall(b"1") == {"auto-caching": 5000}
+
+
+def test_calls_of_one_model_end_in_the_order_in_which_they_begin() -> None:
+    """As far as anybody can tell: a debate asks again once the first round has ended."""
+    memory = Conversations(CARDS, clock=Clock())
+    memory.expect("req_1", "auto-caching", b"1")
+    memory.expect("req_1", "auto-caching", b"2")
+    memory.note("req_1", spent("auto-caching"))
+    assert (memory.recall(b"1"), memory.recall(b"2")) == ({"auto-caching": 5000}, {})
+    memory.note("req_1", spent("auto-caching", 6000))
+    assert memory.recall(b"2") == {"auto-caching": 6000}
+    assert not memory._expected
 
 
 def test_another_key_other_tools_or_another_beginning_find_nothing() -> None:
@@ -96,13 +119,18 @@ def test_another_key_other_tools_or_another_beginning_find_nothing() -> None:
 def test_what_is_not_in_a_cache_is_not_remembered() -> None:
     """Short prompts; models that take the same for cached input; those that did not write; failed calls."""
     memory = Conversations(CARDS, clock=Clock())
-    memory.expect("req_1", b"1")
-    memory.note("req_1", spent("auto-caching", SHORTEST_PROMPT - 1))
-    memory.note("req_1", spent("plain"))
-    memory.note("req_1", spent("told"))
-    memory.note("req_1", Spent(model="auto-caching", input_tokens=5000))
+    calls = (
+        spent("auto-caching", SHORTEST_PROMPT - 1),
+        spent("plain"),
+        spent("told"),
+        Spent(model="auto-caching", input_tokens=5000),
+    )
+    for call in calls:
+        memory.expect("req_1", call.model, b"1")
+        memory.note("req_1", call)
     memory.note("req_2", spent("auto-caching"))
     assert not memory.recall(b"1")
+    memory.expect("req_1", "told", b"1")
     memory.note("req_1", spent("told", cached_tokens=1500, cache_written_tokens=2000))
     assert memory.recall(b"1") == {"told": 3500}
 
@@ -119,7 +147,7 @@ def test_it_forgets_in_time() -> None:
     """As the upstream's cache does; each use of it begins anew."""
     clock = Clock()
     memory = Conversations(CARDS, clock=clock)
-    memory.expect("req_1", b"1")
+    memory.expect("req_1", "auto-caching", b"1")
     memory.note("req_1", spent("auto-caching"))
     clock.now += 299
     assert memory.recall(b"1")
@@ -135,7 +163,7 @@ def test_a_hundred_thousand_conversations_stay_within_bounds() -> None:
     for at in range(100_000):
         if at == 2000:
             held = tracemalloc.get_traced_memory()[0]
-        memory.expect(f"req_{at}", at.to_bytes(16))
+        memory.expect(f"req_{at}", "auto-caching", at.to_bytes(16))
         memory.note(f"req_{at}", spent("auto-caching"))
     grown = tracemalloc.get_traced_memory()[0] - held
     tracemalloc.stop()

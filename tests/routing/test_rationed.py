@@ -56,6 +56,14 @@ async def test_a_burst_does_not_exceed_it() -> None:
 
 
 @pytest.mark.anyio
+async def test_one_request_that_asks_several_times_needs_a_place_for_each() -> None:
+    """A fusion asks `auto` for each of its members, all under the id of the one request."""
+    bench = await asyncio.to_thread(Held, 0.05)
+    answered = await asyncio.gather(*(bench.answer(at // 8) for at in range(96)))
+    assert sorted(answered) == ["big"] * 5 + ["small"] * 91
+
+
+@pytest.mark.anyio
 async def test_where_only_the_strongest_fits_the_refusal_says_when() -> None:
     """With a time to come back; where nothing fits at all, that is said instead."""
     bench = await asyncio.to_thread(Held, 0.01)
@@ -98,4 +106,4 @@ def test_the_words_say_which_comes_first() -> None:
     held.take("r", "big")
     wait = held.wait("big")
     assert wait is not None
-    assert "once a request in progress has ended" in explain_wait(held, "big", wait)
+    assert "once an answer in progress has ended" in explain_wait(held, "big", wait)

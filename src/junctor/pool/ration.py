@@ -3,19 +3,22 @@
     await rations.open(key_id, share)      # before the router is asked: what the ledger says, read once
     ration = rations.of(key_id)            # None: the key may have it all
     ration.wait(strongest)                 # None: there is room; else when there is again
-    ration.take(request_id, strongest)     # before the strongest model is asked: False when there is none
-    ration.count(events, request_id)       # around the answer: what it was, once it ends
+    ration.take(call, strongest)           # before the strongest model is asked: False when there is none
+    ration.count(events, call)             # around the answer: what it was, once it ends
 
 Of any 100 routed answers in a row, of a day at most, the share is the strongest model's. Whoever asks it
-holds a place until the request ends, so that a burst does not exceed the share either. A request for which it
-was asked and began to answer counts as its own, whoever's answer was taken in the end.
+holds a place until the answer ends, so that a burst does not exceed the share either. An answer for which it
+was asked and began to answer counts as its own, whoever's was taken in the end.
+
+`call` stands for one call of the router. One request may make several: a fusion that has `auto` as a member
+twice has two answers of it, and each needs a place.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -63,8 +66,8 @@ class Ration:
         self.share = share
         self._past = deque(past, maxlen=WINDOW - 1)
         self._clock = clock
-        self._held = dict[str, str]()
-        "Requests for which a model is asked that is held short: its name."
+        self._held = dict[Hashable, str]()
+        "Calls for which a model is asked that is held short: its name."
 
     @property
     def places(self) -> int:
@@ -85,33 +88,31 @@ class Ration:
         if self.places == 0:
             return Wait(WINDOW, LASTS_S)
         if over > len(used):
-            return Wait(0, 1.0)  # held by requests in progress
+            return Wait(0, 1.0)  # held by answers in progress
         gone, seconds = used[over - 1]
         return Wait(gone + 1, max(1.0, seconds))
 
-    def take(self, request_id: str, strongest: str) -> bool:
-        """Hold a place for a request; one that holds it may ask again. False: there is none."""
-        if request_id not in self._held:
+    def take(self, call: Hashable, strongest: str) -> bool:
+        """Hold a place for a call; one that holds it may ask again. False: there is none."""
+        if call not in self._held:
             if self.wait(strongest) is not None:
                 return False
-            self._held[request_id] = strongest
+            self._held[call] = strongest
         return True
 
-    def give_back(self, request_id: str) -> None:
+    def give_back(self, call: Hashable) -> None:
         """The strongest model did not begin to answer."""
-        self._held.pop(request_id, None)
+        self._held.pop(call, None)
 
-    def close(self, request_id: str, model: str | None) -> None:
-        """The request is over, answered by this model, or by none."""
-        held = self._held.pop(request_id, None)
+    def close(self, call: Hashable, model: str | None) -> None:
+        """The call is over, answered by this model, or by none."""
+        held = self._held.pop(call, None)
         models = dict.fromkeys(name for name in (held, model) if name is not None)
         if models:
             self._past.append(Past(self._clock(), (*models,)))
 
-    async def count(
-        self, events: AsyncGenerator[Event, None], request_id: str
-    ) -> AsyncGenerator[Event, None]:
-        """The same events; the request is over when they are."""
+    async def count(self, events: AsyncGenerator[Event, None], call: Hashable) -> AsyncGenerator[Event, None]:
+        """The same events; the call is over when they are."""
         model: str | None = None
         try:
             async with aclosing(events):
@@ -120,7 +121,7 @@ class Ration:
                         model = event.model
                     yield event
         finally:
-            self.close(request_id, model)
+            self.close(call, model)
 
 
 class Rations:

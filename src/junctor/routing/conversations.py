@@ -2,8 +2,11 @@
 
     before, now = fingerprint(request, begun)
     memory.recall(before)                  model -> tokens of the prompt that it has read before
-    memory.expect(request.id, now)         what is asked for this request will have read all of it
-    memory.note(request.id, spent)         a call for it has ended: `Metered` reports it
+    memory.expect(request.id, model, now)  a call of this model begins, which will have read all of it
+    memory.note(request.id, spent)         a call for the request has ended: `Metered` reports it
+
+Calls that nobody expects say nothing: a fusion's judge, say, is asked under the same id, and reads another
+prompt.
 
 A conversation comes back with everything said so far: what stood before the last answer is the prompt that
 this answer was given to. So its hash finds the model that gave it, and what a change of model would lose can
@@ -15,13 +18,13 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from hashlib import sha256
 from typing import TypeVar
 
 import msgspec
 
-from junctor.chat import ChatRequest, ModelCard
+from junctor.chat import ChatRequest, Event, Model, ModelCard
 from junctor.pool.metered import Spent
 
 CAPACITY = 10_000
@@ -84,6 +87,22 @@ def _last_answer(messages: Sequence[msgspec.Raw]) -> int | None:
     return None
 
 
+class Reading:
+    """A Model around a Model: each call of it reads a whole prompt, and is expected to."""
+
+    def __init__(self, model: Model, conversations: Conversations, now: bytes) -> None:
+        """`now`: the prompt's fingerprint."""
+        self.card: ModelCard = model.card
+        self._model = model
+        self._conversations = conversations
+        self._now = now
+
+    def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+        """As `Model.answer`."""
+        self._conversations.expect(request.id, self.card.name, self._now)
+        return self._model.answer(request)
+
+
 class Conversations:
     """Remembers who has read which prompt. Lives in one event loop."""
 
@@ -98,8 +117,8 @@ class Conversations:
         """`cards`: of the pool; `clock`: seconds, never backwards."""
         self._cached = OrderedDict[bytes, _Cached]()
         "The one that was used last stands last."
-        self._expected = OrderedDict[str, bytes]()
-        "Fingerprints by request: calls for it are still to be reported."
+        self._expected = OrderedDict[tuple[str, str], list[bytes]]()
+        "By request and model: the prompts of calls that are still to be reported, in their order."
         self._capacity = capacity
         self._seconds = seconds
         self._clock = clock
@@ -132,14 +151,21 @@ class Conversations:
         self._cached.move_to_end(before)
         return cached.tokens
 
-    def expect(self, request_id: str, now: bytes) -> None:
-        """Calls for this request will have read the prompt of this fingerprint."""
-        _put(self._expected, request_id, now, self._capacity)
+    def expect(self, request_id: str, model: str, now: bytes) -> None:
+        """A call of this model begins, for this request, with the prompt of this fingerprint."""
+        if model in self._saving:
+            prompts = self._expected.get((request_id, model), [])
+            _put(self._expected, (request_id, model), [*prompts, now], self._capacity)
 
     def note(self, request_id: str, spent: Spent) -> None:
         """A call has ended. Never raises."""
-        prompt = self._expected.get(request_id)
-        if prompt is None or spent.model not in self._saving or not spent.text_seen:
+        prompts = self._expected.get((request_id, spent.model))
+        if prompts is None:
+            return
+        prompt = prompts.pop(0)
+        if not prompts:
+            del self._expected[request_id, spent.model]
+        if not spent.text_seen:
             return
         tokens = spent.input_tokens
         if spent.model in self._told:

@@ -7,32 +7,30 @@ come to the model: chosen, as the next after a failure, or as the end of a casca
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Hashable
 from contextlib import aclosing
 
 from junctor.chat import ChatRequest, Event, Model, ModelCard, Started
-from junctor.pool.ration import WINDOW, Ration, Rations, Wait
+from junctor.pool.ration import WINDOW, Ration, Wait
 from junctor.routing.errors import StrongestShareUsed
 
 _HOUR_S = 3600
 
 
 class Rationed:
-    """A Model around a Model."""
+    """A Model around a Model, for one call of the router."""
 
-    def __init__(self, model: Model, rations: Rations) -> None:
+    def __init__(self, model: Model, ration: Ration, call: Hashable) -> None:
+        """`call`: as `Ration` has it."""
         self.card: ModelCard = model.card
         self._model = model
-        self._rations = rations
+        self._ration = ration
+        self._call = call
 
-    def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+    async def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """As `Model.answer`. Raises `StrongestShareUsed`, and another model may take the request."""
-        ration = self._rations.of(request.caller)
-        return self._model.answer(request) if ration is None else self._answer_held(request, ration)
-
-    async def _answer_held(self, request: ChatRequest, ration: Ration) -> AsyncGenerator[Event, None]:
-        if not ration.take(request.id, self.card.name):
-            raise share_used(ration, self.card.name)
+        if not self._ration.take(self._call, self.card.name):
+            raise share_used(self._ration, self.card.name)
         begun = False
         try:
             async with aclosing(self._model.answer(request)) as events:
@@ -41,14 +39,14 @@ class Rationed:
                     yield event
         finally:
             if not begun:
-                ration.give_back(request.id)
+                self._ration.give_back(self._call)
 
 
 def explain_wait(ration: Ration, strongest: str, wait: Wait) -> str:
     """Why a key may not have the strongest model now, and when it may again."""
     if ration.places == 0:
         return f"this API key may have no answer of {strongest} by `auto`"
-    again = "once a request in progress has ended"
+    again = "once an answer in progress has ended"
     if wait.answers:
         others = "one answer" if wait.answers == 1 else f"{wait.answers} answers"
         again = f"after {others} of other models, or in {_render_time(wait.seconds)}"

@@ -26,7 +26,7 @@ from junctor.chat import (
     NoModelFits,
     Routed,
 )
-from junctor.pool.choice import Policy
+from junctor.pool.choice import Policy, Watched
 from junctor.pool.pool import joint_card
 from junctor.pool.prompt import Prompt, parse_prompt
 from junctor.pool.ration import Ration, Rations
@@ -34,7 +34,13 @@ from junctor.pool.resilient import Resilience
 from junctor.routing.abilities import Abilities, match_abilities
 from junctor.routing.cascade import Cascade, Plan
 from junctor.routing.checkable import Case, objection_to
-from junctor.routing.conversations import SHORTEST_PROMPT, Conversations, Fingerprints, fingerprint
+from junctor.routing.conversations import (
+    SHORTEST_PROMPT,
+    Conversations,
+    Fingerprints,
+    Reading,
+    fingerprint,
+)
 from junctor.routing.features import NAMES, Features, extract_features
 from junctor.routing.ladder import Ladder, models_of
 from junctor.routing.neighbours import find_neighbours
@@ -64,6 +70,8 @@ class _Sight(msgspec.Struct, frozen=True, gc=False):
     ration: Ration | None = None
     "Its key's, of the strongest model."
     views_disagree: bool = False
+    call: object = msgspec.field(default_factory=object)
+    "Stands for this one: a request may make several, where it asks a fusion."
 
 
 class Router:
@@ -109,10 +117,7 @@ class Router:
         self._strongest = self._find_strongest()
         self._rations = rations or Rations()
         self._resilience = resilience or Resilience(Policy(attempts=1))
-        self._watched = {
-            name: self._resilience.watch(Rationed(model, self._rations) if name == self._strongest else model)
-            for name, model in models.items()
-        }
+        self._watched = {name: self._resilience.watch(model) for name, model in models.items()}
         self._conversations = conversations if conversations is not None and conversations.matters else None
         self._unpriced = frozenset(card.name for card in self._cards if card.price is None)
         self._looks_again = looks_again
@@ -148,10 +153,8 @@ class Router:
         Raises `NoModelFits`, `BadRequest` and `StrongestShareUsed` at once.
         """
         seen = self._look(request)
-        if seen.prints is not None and self._conversations is not None:
-            self._conversations.expect(request.id, seen.prints.now)
         events = self._ask(request, seen)
-        return events if seen.ration is None else seen.ration.count(events, request.id)
+        return events if seen.ration is None else seen.ration.count(events, seen.call)
 
     def _ask(self, request: ChatRequest, seen: _Sight) -> AsyncGenerator[Event, None]:
         ladder, ranking = self._ladder, seen.ranking
@@ -162,7 +165,8 @@ class Router:
             ranking = _without_cascade(ranking, ladder, seen.demand.mode_name, objection)
         decision = self._record(request, seen, ranking)
         self._save_decision(decision)
-        candidates = [self._watched[name] for name in ranking.order]
+        watched = self._watch(seen)
+        candidates = [watched[name] for name in ranking.order]
         return self._resilience.answer(candidates, request, Routed(decision))
 
     @property
@@ -241,6 +245,17 @@ class Router:
         wait = ration.wait(self._strongest)
         return {} if wait is None else {self._strongest: explain_wait(ration, self._strongest, wait)}
 
+    def _watch(self, seen: _Sight) -> Mapping[str, Watched]:
+        """The models as this call asks them."""
+        models, prints, memory = dict[str, Model](), seen.prints, self._conversations
+        if prints is not None and memory is not None:
+            models |= {name: Reading(it.model, memory, prints.now) for name, it in self._watched.items()}
+        if (name := self._strongest) is not None and seen.ration is not None:
+            strongest = models.get(name) or self._watched[name].model
+            models[name] = Rationed(strongest, seen.ration, seen.call)
+        watched = {name: self._resilience.watch(model) for name, model in models.items()}
+        return {**self._watched, **watched} if watched else self._watched
+
     # Cascades.
 
     def _stronger_than(self, ladder: Ladder | None) -> frozenset[str]:
@@ -272,7 +287,7 @@ class Router:
         plan = Plan(ladder=ladder, mode=mode, decision=decision, order=seen.ranking.order)
         cascade = Cascade(
             plan,
-            self._watched,
+            self._watch(seen),
             self._resilience,
             self.card,
             save=self._save_decision,
