@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import numpy as np
 import pytest
@@ -39,6 +39,9 @@ from junctor.routing.ladder import FORMAT, SIGNALS, Ladder, Promise, Rung, model
 from ladders import CHEAP, NEVER, STRONG, a_ladder, request_of, scripted
 
 pytestmark = pytest.mark.anyio
+
+CUT = ({"text": "I should say that "}, {"fail": "upstream_broken"})
+PROSE = "It depends on many things, of which I shall now name a few at some length."
 
 
 async def test_where_the_cheap_agree_nobody_else_is_asked() -> None:
@@ -133,6 +136,47 @@ async def test_what_it_cost_is_the_sum_of_all_calls_and_the_saving_is_of_the_tak
     assert escalation.usd == pytest.approx((120 + 100 + 120) * 1e-6)
     assert escalation.usd == pytest.approx(sum(spent.usd for spent in climb.spent))
     assert climb.decision.saved_usd == pytest.approx(120 * 30e-6 - escalation.usd)
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        pytest.param({"cheap_a": CUT}, 3, id="a draft that failed midway"),
+        pytest.param({"cheap_b": [{"text": "well "}, {"delay_s": 60}]}, 3, id="a draft that was too late"),
+        pytest.param({"cheap_a": "1", "cheap_b": "2", "cheap_c": "3", "strong": CUT}, 4, id="the strongest"),
+        pytest.param({"cheap_a": PROSE, "cheap_b": PROSE, "strong": CUT}, 3, id="cut as it is passed on"),
+        pytest.param(dict.fromkeys(("cheap_a", "cheap_b", "strong"), CUT), 3, id="all but the last"),
+    ],
+)
+async def test_what_failed_or_was_cut_cost_as_much_as_it_had_come_to(
+    said: dict[str, object], asked: int
+) -> None:
+    """The decision says what the ledger does: what a model had said until then is paid for."""
+    climb = Climb(*pool(**said))
+    with suppress(UpstreamBroken):
+        await climb.events(request_of(within_s=2.0 if "cheap_b" in said and len(said) == 1 else None))
+    escalation = climb.decision.escalation
+    assert escalation is not None
+    assert len(climb.spent) >= asked
+    assert all(spent.usd > 0 for spent in climb.spent)
+    assert escalation.usd == pytest.approx(sum(spent.usd for spent in climb.spent), rel=1e-12)
+    drafts = [draft for step in escalation.steps for draft in step.drafts]
+    assert {it.model: it.usd for it in drafts if it.failed} == {
+        it.model: it.usd
+        for it in climb.spent
+        if it.outcome != OK and it.model in {d.model for d in drafts if d.failed}
+    }
+
+
+async def test_drafts_of_a_caller_that_leaves_are_paid_for() -> None:
+    climb = Climb(*pool(cheap_b=[{"text": "well "}, {"delay_s": 60}]))
+    async with aclosing(climb.cascade.answer(request_of())) as events:
+        async for event in events:
+            if isinstance(event, Drafted):
+                break
+    assert climb.decision.escalation is not None
+    assert [spent.outcome for spent in climb.spent] == [OK, CLIENT_GONE]
+    assert climb.decision.escalation.usd == pytest.approx(sum(spent.usd for spent in climb.spent), rel=1e-12)
 
 
 async def test_a_tool_call_is_compared_by_name_and_arguments() -> None:

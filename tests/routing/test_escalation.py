@@ -30,10 +30,9 @@ def test_before_anybody_is_asked_it_may_cost_all_of_it() -> None:
 
 
 def test_usage_that_nobody_stated_is_counted() -> None:
-    price = Price(input=1, output=10, source="test")
-    heard = hear("m", Answer(model="m", text="x" * 41, reason="stop"), None, price, 0.5)
+    heard = hear("m", Answer(model="m", text="x" * 41, reason="stop"), None, 11e-6, 0.5)
     assert heard.usage == Usage(0, 11, estimated=True)
-    assert (heard.usd, heard.took_ms) == (11 * 10e-6, 500)
+    assert (heard.usd, heard.took_ms) == (11e-6, 500)
 
 
 def test_the_strongest_is_certain_to_win_only_where_no_answer_of_its_own_loses() -> None:
@@ -66,10 +65,12 @@ def test_what_is_not_known_is_not_saved() -> None:
 def test_an_answer_that_is_passed_on_as_it_comes_is_estimated_and_then_known() -> None:
     live = record()
     live.add([said("cheap-a", None), said("cheap-b", None)])
+    live.pay(20e-6)
     live.settle_live("why")
     assert live.decision.escalation is not None
     assert live.decision.escalation.usd == 0.5 + 20e-6
     assert live.decision.saved_usd == -20e-6 or abs(live.decision.saved_usd + 20e-6) < 1e-12
+    live.pay(1000e-6)
     kept = live.finish(said(STRONG, None, 1000))
     assert kept.escalation is not None
     assert abs(kept.escalation.usd - 1020e-6) < 1e-12

@@ -58,7 +58,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     "Why there is no answer, in words."
     output_tokens: int = 0
     usd: float = 0.0
-    "What its tokens cost; 0 for a failed one, whose cost only the ledger knows."
+    "What its calls cost; of one that failed or was cut, as far as it had come."
     took_ms: float = 0.0
 
 

@@ -41,7 +41,7 @@ from junctor.chat import (
 from junctor.pool.answers import answer_of
 from junctor.pool.choice import Watched
 from junctor.pool.fan_out import Ask, Reply, ask_all, say_again
-from junctor.pool.metered import cost_of
+from junctor.pool.metered import Metered, Spent
 from junctor.pool.resilient import Resilience
 from junctor.routing.escalation import Heard, Record, hear, render_draft
 from junctor.routing.ladder import Ladder
@@ -85,11 +85,16 @@ class Cascade:
         self.card = card
         self._order = plan.order
         self._ladder = plan.ladder
-        self._models = models
+        self._models = {
+            name: Watched(Metered(watched.model, self._pay), watched.health)
+            for name, watched in models.items()
+        }
         self._resilience = resilience
         self._save = save
         self._asks_in_turn = asks_in_turn
         self._clock = clock
+        self._spent = dict[str, list[Spent]]()
+        "What calls came to, however they ended, by model."
         prices = {name: watched.model.card.price for name, watched in models.items()}
         self._record = Record(plan.decision, plan.ladder, plan.mode, prices, verbatim=keeps_answers)
         self._replies = dict[str, Reply]()
@@ -120,6 +125,14 @@ class Cascade:
         finally:
             self._save(self._record.finish(self._live))
 
+    def _pay(self, request_id: str, spent: Spent) -> None:
+        """Each call costs what it had come to when it ended, tries that failed too."""
+        self._spent.setdefault(spent.model, []).append(spent)
+        self._record.pay(spent.usd)
+
+    def _usd_of(self, model: str) -> float:
+        return sum(spent.usd for spent in self._spent.get(model, ()))
+
     async def _draft(self, names: Sequence[str], request: ChatRequest) -> AsyncGenerator[Drafted, None]:
         """Ask a rung. Who is set aside is not asked, and has not answered."""
         away = self._resilience.set_aside()
@@ -137,7 +150,8 @@ class Cascade:
                 async for each, drafted in answers:
                     heard[each.model] = each
                     yield drafted
-        self._record.add([heard[name] for name in names])
+        # Only now: what was called off has been reported.
+        self._record.add([replace(heard[name], usd=self._usd_of(name)) for name in names])
 
     async def _ask(
         self, names: Sequence[str], request: ChatRequest, within_s: float
@@ -152,11 +166,11 @@ class Cascade:
                     yield heard, Drafted(render_draft(heard, heard.answer), said)
 
     def _hear(self, reply: Reply) -> Heard:
+        usd = self._usd_of(reply.model)
         if reply.answer is None:
-            return Heard(model=reply.model, error=reply.error, took_ms=reply.took_s * 1e3)
+            return Heard(model=reply.model, error=reply.error, usd=usd, took_ms=reply.took_s * 1e3)
         self._replies[reply.model] = reply
-        price = self._models[reply.model].model.card.price
-        return hear(reply.model, reply.answer, answer_of(reply.answer), price, reply.took_s)
+        return hear(reply.model, reply.answer, answer_of(reply.answer), usd, reply.took_s)
 
     @property
     def _left_s(self) -> float:
@@ -197,10 +211,12 @@ class Cascade:
     async def _hear_out(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """The strongest model's whole answer is heard; then the one that is taken is said."""
         name = self._ladder.strongest
+        last = Heard(model=name)
         async with aclosing(self._ask([name], request, self._left_s)) as answers:
             async for heard, drafted in answers:
-                self._record.add([heard])
+                last = heard
                 yield drafted
+        self._record.add([replace(last, usd=self._usd_of(name))])
         if (error := self._record.heard[-1].error) is not None:
             raise error
         async with aclosing(self._say(self._record.conclude())) as events:
@@ -237,16 +253,27 @@ class Cascade:
         candidates = [self._models[name] for name in names]
         left, began = replace(request, within_s=self._left_s), self._clock()
         opened = self._resilience.answer(candidates, left, Routed(self._record.decision))
-        async with aclosing(opened) as events:
-            async for event in events:
-                if isinstance(event, Started):
-                    self._live = Heard(model=event.model)
-                elif isinstance(event, Usage) and self._live is not None:
-                    price = self._models[self._live.model].model.card.price
-                    took_ms = (self._clock() - began) * 1e3
-                    usd = cost_of(event, price)
-                    self._live = replace(self._live, usage=event, usd=usd, took_ms=took_ms)
-                yield event
+        try:
+            async with aclosing(opened) as events:
+                async for event in events:
+                    if isinstance(event, Started):
+                        self._live = Heard(model=event.model)
+                    yield event
+        finally:
+            if self._live is not None:
+                self._live = self._bill(self._live, (self._clock() - began) * 1e3)
+
+    def _bill(self, live: Heard, took_ms: float) -> Heard:
+        """With what it came to, whole or as far as it was passed on."""
+        spent = self._spent[live.model][-1]
+        usage = Usage(
+            spent.input_tokens,
+            spent.output_tokens,
+            spent.cached_tokens,
+            estimated=spent.estimated,
+            cache_written_tokens=spent.cache_written_tokens,
+        )
+        return replace(live, usage=usage, usd=self._usd_of(live.model), took_ms=took_ms)
 
 
 class _Alone:

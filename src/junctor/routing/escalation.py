@@ -40,14 +40,14 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     "What is compared, whole."
     usage: Usage | None = None
     usd: float = 0.0
+    "What all its calls cost, whether they failed or not."
     took_ms: float = 0.0
     error: JunctorError | None = None
 
 
-def hear(model: str, answer: Answer, compared: str | None, price: Price | None, took_s: float) -> Heard:
+def hear(model: str, answer: Answer, compared: str | None, usd: float, took_s: float) -> Heard:
     """An answer that came whole."""
     usage = answer.usage or Usage(0, -(-len(answer.text) // _BYTES_PER_TOKEN), estimated=True)
-    usd = cost_of(usage, price)
     return Heard(model=model, answer=compared, usage=usage, usd=usd, took_ms=took_s * 1e3)
 
 
@@ -84,6 +84,7 @@ class Record:
         self._mode: Mode = mode
         self._prices = prices
         self._verbatim = verbatim
+        self._usd = 0.0
         self._rungs = list[Sequence[Heard]]()
         self._counts = list[tuple[Standing, float | None]]()
         self._settled: tuple[str, bool] | None = None
@@ -96,6 +97,10 @@ class Record:
     def answers(self) -> list[str | None]:
         """Those that can be compared, and None for the others; in the order of the ladder."""
         return [heard.answer for heard in self.heard]
+
+    def pay(self, usd: float) -> None:
+        """Note what a call cost; every call, as the ledger does."""
+        self._usd += usd
 
     def add(self, rung: Sequence[Heard]) -> None:
         """All of a rung have answered, or failed."""
@@ -137,7 +142,7 @@ class Record:
 
     def settle(self, chosen: str, because: str, *, degraded: bool = False, estimate: float = 0.0) -> None:
         """Whose answer is taken. `estimate`: what it will cost, where it is only beginning, USD."""
-        usd = sum(heard.usd for heard in self.heard) + estimate
+        usd = self._usd + estimate
         assert self.decision.escalation is not None
         steps = self._render_steps()
         escalation = replace(
