@@ -114,7 +114,9 @@ def test_votes_and_the_judge_of_a_fusion_are_measured(home: Path, junctor: Junct
     assert said
     assert float(said[1]) > float(said[2])
     assert re.search(r"votes cal_\w+: in force from now on", done.stdout)
-    assert re.search(r"Judge umpire: prefers the right one of two answers in 50% ± 13, on 60", done.stdout)
+    assert re.search(
+        r"Judge umpire: prefers the right one of two answers in 50% \(38 \.\. 62 %\), on 60", done.stdout
+    )
     listed = junctor("calibrate", "--list").stdout
     assert re.search(r"votes, in force\n +mini, small, large: \d\d\.\d% right", listed)
     assert re.search(r"judges, in force\n +umpire 50% of 60 pairs", listed)

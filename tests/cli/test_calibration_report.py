@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from junctor.cli import terminal
-from junctor.cli.calibration_report import print_all
+from junctor.cli.calibration_report import print_all, wilson
 from junctor.routing.calibration.store import Calibration, Kind
 
 
@@ -41,6 +41,15 @@ def test_one_of_another_version_is_listed_as_such(
         ]
     )
     assert capsys.readouterr().out == f"cal_1  2026-11-21 14:00  {kind}\n    of another version\n"
+
+
+@pytest.mark.parametrize(
+    ("share", "count", "low", "high"),
+    [(0.0, 5, 0.0, 0.4345), (1.0, 5, 0.5655, 1.0), (0.5, 10, 0.2366, 0.7634), (0.9, 100, 0.8256, 0.9448)],
+)
+def test_the_interval_of_a_share_is_wilsons(share: float, count: int, low: float, high: float) -> None:
+    """Also where nobody, or everybody, was right."""
+    assert wilson(share, count) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_nothing_kept_says_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,7 +60,7 @@ def test_a_pool_is_measured_and_gets_a_ladder(home: Path, junctor: Junctor) -> N
     assert "300 questions to 3 models: 900 calls, about " in done.stderr
     assert "Strongest: large. Ladder: small and mini, then large." in done.stdout
     assert re.search(r"balanced saves \d\d%; \d\d\.\d% right, large alone 9\d\.\d%", done.stdout)
-    assert re.search(r"mini +(7|8)\d\.\d% ± 4\.\d +0\.\d\d ± 0\.\d\d +0\.000021 +100 +300", done.stdout)
+    assert re.search(r"mini +8\d\.\d% +7\d \.\. 8\d % +0\.\d\d ± 0\.\d\d +0\.000021 +100 +300", done.stdout)
     assert done.stdout.count("in force from now on") == 3, "a ladder, abilities, votes"
     assert re.search(r"like your prompts: (harder|easier) than .*, by \d\.\d ± \d\.\d logits", done.stdout)
     assert set(ids_of(done.stdout)) == {"ladder", "abilities"}
@@ -99,6 +99,57 @@ def test_a_second_calibration_keeps_a_ladder_that_is_as_good_and_one_can_go_back
     done = junctor("calibrate", "--use", second["ladder"])
     assert f"{second['ladder']} is the ladder in force" in done.stdout
     assert re.search(rf"{second['ladder']}  \S+ \S+  ladder, in force", junctor("calibrate", "--list").stdout)
+
+
+def test_a_stricter_floor_that_is_asked_for_takes_effect(home: Path, junctor: Junctor) -> None:
+    """And one that is kept says by which command it comes into force all the same."""
+    write_pool(home, 200)
+    assert junctor("calibrate", "--prompts", "prompts.jsonl", "--floor", "0.9").exit_code == 0
+    stricter = junctor("calibrate", "--prompts", "prompts.jsonl", "--floor", "0.995").stdout
+    assert "in force from now on: it promises more than the one before, as you asked" in stricter
+    assert "The one before: at least 90% of the quality of large, with 95% confidence." in stricter
+    assert "at least 99.5% of it with 95% confidence" in stricter
+    looser = junctor("calibrate", "--prompts", "prompts.jsonl", "--floor", "0.995").stdout
+    for kind, made in ids_of(looser).items():
+        assert re.search(rf"{kind} {made}: kept, not in force", looser)
+        assert f"`junctor calibrate --use {made}` puts it in force." in looser
+
+
+def test_prompts_without_answers_do_not_unseat_what_right_answers_taught(
+    home: Path, junctor: Junctor
+) -> None:
+    write_pool(home, 120)
+    lines = [json.loads(line) for line in (home / "prompts.jsonl").read_text().splitlines()]
+    (home / "bare.jsonl").write_text("\n".join(json.dumps({"prompt": it["prompt"]}) for it in lines))
+    first = ids_of(junctor("calibrate", "--prompts", "prompts.jsonl", "--floor", "0.9").stdout)
+    done = junctor("calibrate", "--prompts", "bare.jsonl", "--floor", "0.9", "--strongest", "large")
+    assert done.exit_code == 0, done.output
+    assert re.search(r"large +100\.0% +97 \.\. 100 %", done.stdout)
+    assert (
+        done.stdout.count("the one before was learnt from answers known to be right, and this one from") == 2
+    )
+    listed = junctor("calibrate", "--list").stdout
+    for kind, made in first.items():
+        assert re.search(rf"{made}  .* {kind}, in force", listed)
+
+
+def test_a_calibration_that_ranks_nobody_says_so_and_is_not_used(home: Path, junctor: Junctor) -> None:
+    """Not a single answer is right: the strongest is the one of old, and the interval is honest."""
+    write_pool(home, 5, skills={"mini": 0.0, "small": 0.0, "large": 0.0})
+    done = junctor("calibrate", "--prompts", "prompts.jsonl")
+    assert done.exit_code == 0, done.output
+    assert len(re.findall(r"0\.0% +0 \.\. 43 %", done.stdout)) == 3
+    said = "This calibration cannot rank your models: no model got more than 0.0% of the answers right."
+    assert said in done.stdout
+    assert "--max-tokens" in done.stdout
+    assert "Strongest by what was known before: large." in done.stdout
+    assert "kept, not in force: these answers do not tell the models apart" in done.stdout
+    assert "in force from now on" not in done.stdout
+    write_pool(home, 120, skills={"mini": 1.0, "small": 1.0, "large": 1.0})
+    done = junctor("calibrate", "--prompts", "prompts.jsonl")
+    assert "no model got less than 100.0% of the answers right. Nothing of it comes into force" in done.stdout
+    assert "Ask harder prompts" in done.stdout
+    assert "in force from now on" not in done.stdout
 
 
 def test_a_ladder_that_does_not_hold_any_more_is_replaced(home: Path, junctor: Junctor) -> None:

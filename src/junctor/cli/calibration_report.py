@@ -18,7 +18,7 @@ from junctor.routing.calibration.grading import Graded, has_price
 from junctor.routing.calibration.judges import LEAST_PAIRS, Judges, parse_judges
 from junctor.routing.calibration.ratings import RatedVotes, parse_rated_votes
 from junctor.routing.calibration.store import Calibration, ladder_of
-from junctor.routing.calibration.study import Comparison, Learnt, Study
+from junctor.routing.calibration.study import NOBODY, Comparison, Learnt, Study, mean_of
 from junctor.routing.calibration.survey import Survey
 from junctor.routing.calibration.votes import PoolVote, Votes, parse_votes
 from junctor.routing.ladder import Ladder
@@ -28,12 +28,16 @@ _VERDICTS: dict[Verdict, str] = {
     "first": "in force from now on",
     "better": "in force from now on: better than the one before",
     "broken": "in force from now on: the one before does not hold its promise any more",
+    "stricter": "in force from now on: it promises more than the one before, as you asked",
     "kept": "kept, not in force: the one before is as good, or better",
     "untested": "kept, not in force: too few prompts, or models, to compare it with the one before",
     "own": "kept, not in force: the one before was measured on prompts of your own, which these are not",
+    "agreement": "kept, not in force: the one before was learnt from answers known to be right, and this one "
+    "from who agrees with the strongest model",
+    "useless": "kept, not in force: these answers do not tell the models apart",
     "nothing": "",
 }
-
+_Z = 1.96
 
 _UNITS = {
     "ladder": "right answers a prompt, costs taken off",
@@ -67,6 +71,8 @@ def print_report(
 ) -> None:
     """What was measured, what was learnt of it, and what is in force now."""
     console.print(_model_table(study, learnt.abilities, cards))
+    if study.why_useless:
+        _print_useless(study)
     if graded.judged_by_strongest:
         console.print(
             f"For {graded.judged_by_strongest} prompts without an answer, what {learnt.strongest} said "
@@ -77,10 +83,12 @@ def print_report(
         console.print(f"{graded.left_out} prompts are left out: nothing to compare an answer with.")
     for name in learnt.left_out:
         console.print(f"{name} answered too few of them to be on a ladder.", markup=False)
-    _print_ladder(learnt)
+    _print_ladder(study, learnt)
     _print_votes(learnt)
     if adopted.ladder_id:
         _print_verdict("ladder", adopted.ladder_id, adopted.ladder, learnt.ladder_comparison)
+        if adopted.ladder == "stricter" and study.ladder is not None:
+            console.print(f"The one before: at least {_spell_terms(study.ladder)}.", markup=False)
     _print_verdict("abilities", adopted.abilities_id, adopted.abilities, learnt.abilities_comparison)
     if adopted.votes_id:
         _print_verdict("votes", adopted.votes_id, adopted.votes, learnt.votes_comparison)
@@ -90,31 +98,60 @@ def print_report(
 
 def _model_table(study: Study, abilities: Abilities, cards: Sequence[ModelCard]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("model", "right", "ability", "USD an answer", "tokens", "answers"):
+    for heading in ("model", "right", "95 %", "ability", "USD an answer", "tokens", "answers"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
     prices = {card.name: has_price(card) for card in cards}
     for it, ability in zip(study.models, abilities.models, strict=True):
-        half = 1.96 * sqrt(ability.score * (1 - ability.score) / max(1, ability.prompts))
         table.add_row(
             escape(it.model),
-            f"{ability.score:.1%} ± {half * 100:.1f}",
+            f"{ability.score:.1%}",
+            _between(ability.score, ability.prompts),
             f"{ability.p:.2f} ± {ability.p_error:.2f}",
-            f"{_mean(it.usd):.6f}{'' if prices[it.model] else ' (its time)'}",
-            f"{_mean(it.tokens):.0f}",
+            f"{mean_of(it.usd) or 0:.6f}{'' if prices[it.model] else ' (its time)'}",
+            f"{mean_of(it.tokens) or 0:.0f}",
             f"{ability.prompts}",
         )
     return table
 
 
-def _mean(values: Sequence[float | None]) -> float:
-    there = [value for value in values if value is not None]
-    return sum(there) / max(1, len(there))
+def _between(share: float, count: int) -> str:
+    """The 95 % interval of a share of so many, after Wilson (1927): it holds near 0 and 1, too."""
+    if not count:
+        return ""
+    low, high = wilson(share, count)
+    return f"{100 * low:.0f} .. {100 * high:.0f} %"
 
 
-def _print_ladder(learnt: Learnt) -> None:
-    console.print(f"[bold]Strongest:[/] {escape(learnt.strongest)}.", end=" ")
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927."""
+    spread = _Z * sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
+    middle, scale = share + _Z**2 / (2 * count), 1 + _Z**2 / count
+    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+
+
+def _print_useless(study: Study) -> None:
+    """Why nothing of it comes into force, and what to do."""
+    is_too_hard = max(it.score or 0.0 for it in study.models) <= NOBODY
+    todo = (
+        "See whether they say `Answer: ...` on a last line, allow longer answers (--max-tokens), or ask "
+        "easier prompts (--prompts)."
+        if is_too_hard
+        else "Ask harder prompts (--prompts). For prompts like these the cheapest model will do."
+    )
+    console.print(
+        f"[bold red]This calibration cannot rank your models:[/] {study.why_useless}. Nothing of it comes "
+        f"into force. {todo}",
+        soft_wrap=True,
+    )
+
+
+def _print_ladder(study: Study, learnt: Learnt) -> None:
+    known = " by what was known before" if study.why_useless and study.strongest is None else ""
+    console.print(f"[bold]Strongest{known}:[/] {escape(learnt.strongest)}.", end=" ")
     if learnt.ladder is None:
         console.print(f"No ladder: {learnt.no_ladder}.", markup=False, soft_wrap=True)
+        if study.ladder is not None:
+            console.print(f"The one in force stays: at least {_spell_terms(study.ladder)}.", markup=False)
         return
     ladder = learnt.ladder
     console.print(f"[bold]Ladder:[/] {escape(_spell(ladder))}.", soft_wrap=True)
@@ -131,14 +168,26 @@ def _promise(ladder: Ladder, mode: Mode) -> str:
     promise = ladder.promises.get(mode)
     if promise is None:
         return (
-            f"no promise: {ladder.prompts} prompts do not show that {ladder.floor:.0%} of the quality is "
-            f"kept with {ladder.confidence:.0%} confidence; {ladder.strongest} answers"
+            f"no promise: {ladder.prompts} prompts do not show that {_percent(ladder.floor)} of the quality "
+            f"is kept with {_percent(ladder.confidence)} confidence; {ladder.strongest} answers"
         )
     return (
         f"saves {promise.saved:.0%}; {promise.quality:.1%} right, {ladder.strongest} alone "
-        f"{promise.strongest_quality:.1%}; at least {ladder.floor:.0%} of it with {ladder.confidence:.0%} "
+        f"{promise.strongest_quality:.1%}; at least {_percent(ladder.floor)} of it with "
+        f"{_percent(ladder.confidence)} confidence"
+    )
+
+
+def _spell_terms(ladder: Ladder) -> str:
+    return (
+        f"{_percent(ladder.floor)} of the quality of {ladder.strongest}, with {_percent(ladder.confidence)} "
         "confidence"
     )
+
+
+def _percent(share: float) -> str:
+    """Of a floor or a confidence: 99.5 % is not 100 %."""
+    return f"{100 * share:.6g}%"
 
 
 def _print_votes(learnt: Learnt) -> None:
@@ -162,8 +211,8 @@ def print_judges(examined: Sequence[Examined]) -> None:
         skill = each.skill
         said = f"[bold]Judge[/] {escape(each.card.name)}: "
         if skill is not None:
-            half = 1.96 * sqrt(skill.accuracy * (1 - skill.accuracy) / skill.pairs)
-            said += f"prefers the right one of two answers in {skill.accuracy:.0%} ± {half * 100:.0f}, "
+            between = _between(skill.accuracy, skill.pairs)
+            said += f"prefers the right one of two answers in {skill.accuracy:.0%} ({between}), "
             said += f"on {skill.pairs} pairs, for {each.usd:.4f} USD."
         else:
             why = f": {escape(each.failed)}" if each.failed else ""
@@ -191,7 +240,8 @@ def _print_verdict(kind: str, id: str, verdict: Verdict, comparison: Comparison 
             end="",
             soft_wrap=True,
         )
-    console.print(".")
+    use = "" if verdict in IN_FORCE else f" `junctor calibrate --use {id}` puts it in force."
+    console.print(f".{use}", soft_wrap=True)
 
 
 def _print_shift(abilities: Abilities) -> None:

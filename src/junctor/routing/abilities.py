@@ -76,6 +76,8 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     "Its standard error."
     neighbourhood: Neighbourhood | None = None
     "Of prompts of the user's own, where they helped to predict others of them."
+    judged_by_strongest: int = 0
+    "For how many of the prompts what the strongest model said counted as right: scores are agreement there."
 
 
 def level_of(ability: Ability, abilities: Abilities) -> tuple[float, float]:

@@ -82,6 +82,8 @@ class Ladder(msgspec.Struct, frozen=True, kw_only=True):
     "It was learnt on so many."
     promises: dict[Mode, Promise]
     "Modes for which the data support the promise. In the others the strongest model answers."
+    judged_by_strongest: int = 0
+    "For how many of the prompts what the strongest model said counted as right."
 
 
 def parse_ladder(data: bytes | str) -> Ladder | None:

@@ -46,7 +46,7 @@ def studied(name: str) -> Studied:
         prior=0,
         prior_error=1,
         ease=(0.0,),
-        scores=(1.0,),
+        scores=(float(name != "a"),),
         usd=(0.1,),
         tokens=(3,),
         answers=("4",),
@@ -217,6 +217,88 @@ async def test_questions_of_ours_do_not_unseat_what_own_prompts_have_taught(stor
     study = with_in_force(OURS, await store.current(), gone)
     adopted = await adopt_in(store, study, learnt(None, abilities=abilities_of("a", "top")), *gone)
     assert adopted.abilities == "first"
+
+
+def agreed(what: Study | Abilities | Ladder):
+    """The same, where what the strongest model said counted as right."""
+    return msgspec.structs.replace(what, judged_by_strongest=1)
+
+
+async def test_agreement_does_not_unseat_what_right_answers_have_taught(store: CalibrationStore) -> None:
+    """Neither abilities nor a ladder, however good they look; right answers may unseat agreement."""
+    before = learnt(ladder_named("one"), abilities=levels_of("a", "top"))
+    await adopt_in(store, STUDY, before)
+    study = with_in_force(agreed(STUDY), await store.current(), CARDS)
+    newer = learnt(agreed(ladder_named("two")), comparison(0.9), abilities=agreed(levels_of("a", "top")))
+    newer = msgspec.structs.replace(newer, abilities_comparison=comparison(0.9))
+    adopted = await adopt_in(store, study, newer)
+    assert (adopted.ladder, adopted.abilities) == ("agreement", "agreement")
+    current = await store.current()
+    assert (current.ladder, current.abilities) == (before.ladder, before.abilities)
+    assert adopted.ladder_id is not None
+    await store.use(adopted.ladder_id)
+    await store.use(adopted.abilities_id)
+    study = with_in_force(agreed(STUDY), await store.current(), CARDS)
+    adopted = await adopt_in(store, study, newer)
+    assert (adopted.ladder, adopted.abilities) == ("better", "better"), "of their own kind they may"
+    study = with_in_force(STUDY, await store.current(), CARDS)
+    adopted = await adopt_in(store, study, msgspec.structs.replace(before, ladder_comparison=comparison(0.9)))
+    assert adopted.ladder == "better"
+
+
+async def test_agreement_is_better_than_nothing(store: CalibrationStore) -> None:
+    adopted = await adopt_in(store, agreed(STUDY), learnt(agreed(ladder_named("one"))))
+    assert (adopted.ladder, adopted.abilities) == ("first", "first")
+
+
+@pytest.mark.parametrize(
+    ("floor", "confidence", "strongest", "verdict"),
+    [
+        (0.99, 0.95, "top", "stricter"),
+        (0.98, 0.99, "top", "stricter"),
+        (0.98, 0.95, "top", "kept"),
+        (0.95, 0.95, "top", "kept"),
+        (0.99, 0.90, "top", "kept"),
+        (0.99, 0.95, "a", "kept"),
+    ],
+)
+async def test_a_stricter_promise_that_was_asked_for_takes_effect(
+    store: CalibrationStore, floor: float, confidence: float, strongest: str, verdict: str
+) -> None:
+    """A looser one is not `as good`. What is promised of another model, or less surely, is not stricter."""
+    await adopt_in(store, STUDY, learnt(ladder_named("one")))
+    new = msgspec.structs.replace(
+        ladder_named("two"),
+        floor=floor,
+        confidence=confidence,
+        strongest=strongest,
+        rungs=(Rung(("top",), VOTE, {}),) if strongest == "a" else (Rung(("a",), VOTE, {}),),
+    )
+    study = with_in_force(STUDY, await store.current(), CARDS)
+    assert (await adopt_in(store, study, learnt(new, comparison(0.8)))).ladder == verdict
+    current = (await store.current()).ladder
+    assert current is not None
+    assert current.version == ("two" if verdict == "stricter" else "one")
+
+
+@pytest.mark.parametrize("score", [0.0, 1.0])
+async def test_what_cannot_rank_models_does_not_come_into_force(
+    store: CalibrationStore, score: float
+) -> None:
+    """Not even as the first, or where the old ladder looks broken."""
+    alike = tuple(msgspec.structs.replace(it, scores=(score,)) for it in STUDY.models)
+    useless = msgspec.structs.replace(STUDY, models=alike)
+    found = msgspec.structs.replace(
+        learnt(ladder_named("one"), abilities=abilities_of("a", "top")), votes=votes_of(("a", "top"))
+    )
+    adopted = await adopt_in(store, useless, found)
+    assert (adopted.ladder, adopted.abilities, adopted.votes) == ("useless",) * 3
+    current = await store.current()
+    assert (current.ladder, current.abilities, current.votes) == (None, None, None)
+    await adopt_in(store, STUDY, found)
+    broken = msgspec.structs.replace(found, ladder_comparison=comparison(0.1, is_broken=True))
+    study = with_in_force(useless, await store.current(), CARDS)
+    assert (await adopt_in(store, study, broken)).ladder == "useless"
 
 
 async def test_others_keep_their_abilities_and_not_their_levels(store: CalibrationStore) -> None:

@@ -107,6 +107,45 @@ def test_of_equally_good_models_the_cheaper_is_the_strongest() -> None:
     assert choose_strongest(msgspec.structs.replace(study, models=(twins[0], cheap))) == "cheap"
 
 
+@pytest.mark.parametrize("score", [0.0, 1.0])
+def test_where_scores_rank_nobody_the_strongest_is_who_was_known_as_such(score: float) -> None:
+    """And not the cheapest, or the one that was lucky twice."""
+    study, lucky = study_of(100), (1.0,) * 2 + (score,) * 98
+    models = [
+        msgspec.structs.replace(
+            each, scores=lucky if each.model == "cheap-a" else (score,) * 100, prior=prior
+        )
+        for each, prior in zip(study.models, (0.1, 0.3, 0.9), strict=True)
+    ]
+    assert choose_strongest(msgspec.structs.replace(study, models=tuple(models))) == "strong"
+    equals = tuple(msgspec.structs.replace(each, prior=0.5) for each in models)
+    assert choose_strongest(msgspec.structs.replace(study, models=equals)) == "strong", "the dearest"
+    before = Abilities(
+        artefact="router-1",
+        models=tuple(
+            msgspec.structs.replace(each, p=0.8 if each.model == "cheap-b" else 0.5)
+            for each in stored(0.0, 0.0, 0.0).models
+        ),
+    )
+    known = msgspec.structs.replace(study, models=tuple(models), abilities=before)
+    assert choose_strongest(known) == "cheap-b", "as measured before"
+
+
+def test_agreement_is_not_compared_with_what_right_answers_taught() -> None:
+    """A ladder that beats the strongest model agrees with it less: that does not break its promise."""
+    old = learn(study_of(seed=1))
+    agreed = msgspec.structs.replace(
+        study_of(seed=2), judged_by_strongest=400, ladder=old.ladder, abilities=old.abilities
+    )
+    learnt = learn(agreed)
+    assert learnt.ladder is not None
+    assert (learnt.ladder.judged_by_strongest, learnt.abilities.judged_by_strongest) == (400, 400)
+    assert (learnt.ladder_comparison, learnt.abilities_comparison) == (None, None)
+    again = learn(msgspec.structs.replace(agreed, ladder=learnt.ladder, abilities=learnt.abilities))
+    assert again.ladder_comparison is not None
+    assert again.abilities_comparison is not None
+
+
 def test_a_user_may_name_the_strongest() -> None:
     learnt = learn(msgspec.structs.replace(study_of(), strongest="cheap-a"))
     assert learnt.strongest == "cheap-a"

@@ -12,13 +12,27 @@ from junctor.routing.abilities import Abilities, match_abilities
 from junctor.routing.calibration.store import Calibrated, CalibrationStore
 from junctor.routing.calibration.study import Comparison, Learnt, Study
 from junctor.routing.calibration.votes import Votes, fit_to
+from junctor.routing.ladder import Ladder
 
-Verdict = Literal["first", "better", "broken", "kept", "untested", "own", "nothing"]
+Verdict = Literal[
+    "first",
+    "better",
+    "broken",
+    "stricter",
+    "kept",
+    "untested",
+    "own",
+    "agreement",
+    "useless",
+    "nothing",
+]
 """Why a new one is in force (`first`: none that fits the pool was; `better` than the old one; the old one is
-`broken`), or is not (`kept`: the old one is as good; `untested`: they could not be compared; `own`: neither
-could they, because the old one was measured on the user's own prompts and this one was not; `nothing` was
+`broken`; `stricter`: it promises more than the old one, as it was told to), or is not (`kept`: the old one is
+as good; `untested`: they could not be compared; `own`: neither could they, because the old one was measured
+on the user's own prompts and this one was not; `agreement`: the old one was measured by right answers, and
+this one by who agrees with the strongest model; `useless`: the answers cannot rank models; `nothing` was
 learnt)."""
-IN_FORCE: frozenset[Verdict] = frozenset({"first", "better", "broken"})
+IN_FORCE: frozenset[Verdict] = frozenset({"first", "better", "broken", "stricter"})
 
 
 class Adopted(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,12 +69,10 @@ async def adopt(
     identities = {it.model: it.identity for it in study.models}
     ladder, ladder_id = "nothing", None
     if learnt.ladder is not None:
-        has_old = current.ladder is not None and not current.misfits(pool)
-        ladder = judge(has_old=has_old, comparison=learnt.ladder_comparison)
+        old = None if current.misfits(pool) else current.ladder
+        ladder = _judge_ladder(study, learnt.ladder, learnt.ladder_comparison, old)
         ladder_id = await store.save_ladder(learnt.ladder, identities, use=ladder in IN_FORCE)
-    abilities = judge(has_old=study.abilities is not None, comparison=learnt.abilities_comparison)
-    if current.abilities is not None and not study.can_judge(current.abilities):
-        abilities = "own" if match_abilities(current.abilities, pool) else abilities
+    abilities = _judge_abilities(study, learnt.abilities_comparison, current.abilities, pool)
     votes, votes_id = await _adopt_votes(store, study, learnt, current, pool)
     return Adopted(
         ladder=ladder,
@@ -74,6 +86,39 @@ async def adopt(
     )
 
 
+def _judge_ladder(study: Study, new: Ladder, comparison: Comparison | None, old: Ladder | None) -> Verdict:
+    """`old`: in force, and fitting the pool."""
+    if study.why_useless:
+        return "useless"
+    if old is not None and study.only_agrees(old):
+        return "agreement"
+    verdict = judge(has_old=old is not None, comparison=comparison)
+    # Of some models of the pool it says too little to take the place of one of all: `study.ladder` is None.
+    if verdict not in IN_FORCE and study.ladder is not None and _is_stricter(new, study.ladder):
+        return "stricter"
+    return verdict
+
+
+def _is_stricter(new: Ladder, old: Ladder) -> bool:
+    """Whether it promises more of the same model's quality, or the same more surely."""
+    terms, before = (new.floor, new.confidence), (old.floor, old.confidence)
+    at_least = new.floor >= old.floor and new.confidence >= old.confidence
+    return new.strongest == old.strongest and at_least and terms != before
+
+
+def _judge_abilities(
+    study: Study, comparison: Comparison | None, old: Abilities | None, pool: Sequence[ModelCard]
+) -> Verdict:
+    if study.why_useless:
+        return "useless"
+    if old is not None and match_abilities(old, pool):
+        if study.only_agrees(old):
+            return "agreement"
+        if not study.can_judge(old):
+            return "own"
+    return judge(has_old=study.abilities is not None, comparison=comparison)
+
+
 async def _adopt_votes(
     store: CalibrationStore, study: Study, learnt: Learnt, current: Calibrated, pool: Sequence[ModelCard]
 ) -> tuple[Verdict, str | None]:
@@ -82,7 +127,7 @@ async def _adopt_votes(
         return "nothing", None
     known = {frozenset(each.members) for each in study.votes.pools} if study.votes else set[frozenset[str]]()
     has_old = known.issuperset(frozenset(each.members) for each in learnt.votes.pools)
-    verdict = judge(has_old=has_old, comparison=learnt.votes_comparison)
+    verdict = "useless" if study.why_useless else judge(has_old=has_old, comparison=learnt.votes_comparison)
     votes = _with_other_pools(learnt.votes, fit_to(current.votes, pool))
     return verdict, await store.save_votes(votes, use=verdict in IN_FORCE)
 

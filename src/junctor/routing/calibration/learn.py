@@ -32,7 +32,7 @@ from junctor.routing.calibration.held_out import FOLDS, compare, error_of, make_
 from junctor.routing.calibration.learn_votes import compare_votes, explain_none, learn_votes
 from junctor.routing.calibration.outcomes import Floats, Outcomes
 from junctor.routing.calibration.residuals import FEWEST, add_neighbours, make_neighbours, move_all, pick
-from junctor.routing.calibration.study import Comparison, Learnt, Studied, Study
+from junctor.routing.calibration.study import Comparison, Learnt, Studied, Study, mean_of
 from junctor.routing.ladder import Ladder
 from junctor.routing.neighbours import Neighbours, find_neighbours
 
@@ -83,12 +83,15 @@ def learn(study: Study) -> Learnt:
 
 
 def choose_strongest(study: Study) -> str:
-    """The highest mean score; of equals the cheapest. Over the prompts that it answered."""
+    """The highest mean score; of equals the cheapest. Over the prompts that it answered.
+
+    Where the scores cannot rank models: the strongest by what was known before; of equals the dearest.
+    """
+    measured = {each.model: each.p for each in study.abilities.models} if study.abilities else {}
 
     def rank(it: Studied) -> tuple[float, float]:
-        scores = [score for score in it.scores if score is not None]
-        usd = [each for each in it.usd if each is not None]
-        return (sum(scores) / max(1, len(scores)), -sum(usd) / max(1, len(usd)))
+        usd = mean_of(it.usd) or 0.0
+        return (measured.get(it.model, it.prior), usd) if study.why_useless else (it.score or 0.0, -usd)
 
     return max((it for it in study.models if _share(it) >= COMPLETE), key=rank, default=study.models[0]).model
 
@@ -122,9 +125,10 @@ def _try_calibrate(outcomes: Outcomes, strongest: str, study: Study) -> tuple[La
     if outcomes.prompts and not outcomes.usd[top].any():
         return None, f"{strongest} costs nothing: there is nothing to save"
     try:
-        return calibrate(outcomes, strongest, floor=study.floor, confidence=study.confidence), ""
+        ladder = calibrate(outcomes, strongest, floor=study.floor, confidence=study.confidence)
     except TooFewOutcomes as error:
         return None, str(error)
+    return msgspec.structs.replace(ladder, judged_by_strongest=study.judged_by_strongest), ""
 
 
 def _fit(study: Study, answered: Answered) -> Fitted:
@@ -146,7 +150,7 @@ def measure_abilities(study: Study, answered: Answered) -> Abilities:
                 error=_rounded(errors[at]),
                 p=_rounded(mean_ps[at]),
                 p_error=_rounded((above[at] - below[at]) / 2),
-                score=_mean([score for score in it.scores if score is not None]),
+                score=round(it.score or 0.0, 4),
                 prompts=sum(score is not None for score in it.scores),
                 level=_rounded(fitted.levels.logits[at]) if study.is_own else None,
                 level_error=_rounded(fitted.levels.errors[at]) if study.is_own else 0.0,
@@ -155,6 +159,7 @@ def measure_abilities(study: Study, answered: Answered) -> Abilities:
         ),
         shift=_rounded(fitted.shift.logits[0]) if study.is_own else 0.0,
         shift_error=_rounded(fitted.shift.errors[0]) if study.is_own else 0.0,
+        judged_by_strongest=study.judged_by_strongest,
     )
 
 
@@ -166,14 +171,10 @@ def _rounded(value: float) -> float:
     return round(float(value), 4)
 
 
-def _mean(values: list[float]) -> float:
-    return round(sum(values) / len(values), 4) if values else 0.0
-
-
 def _compare_ladders(
     study: Study, outcomes: Outcomes, strongest: str, ladder: Ladder | None
 ) -> Comparison | None:
-    if study.ladder is None or ladder is None:
+    if study.ladder is None or ladder is None or study.only_agrees(study.ladder):
         return None
     place = {name: at for at, name in enumerate(outcomes.models)}
     unit = outcomes.usd[place[strongest]].mean()
@@ -233,7 +234,9 @@ def _compare_abilities(study: Study, answered: Answered, learnt: Abilities) -> C
     `learnt`: says whether the new ones have neighbours.
     """
     count = len(study.kinds)
-    if study.abilities is None or count < 2 * FOLDS or not study.can_judge(study.abilities):
+    if study.abilities is None or count < 2 * FOLDS or study.only_agrees(study.abilities):
+        return None
+    if not study.can_judge(study.abilities):
         return None
     stale = _known_before(study, study.abilities)
     known = _neighbours_before(study, study.abilities)

@@ -5,12 +5,18 @@ Pure, and without numpy: the command asks models and reports; `learn.py`, a proc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from junctor.routing.abilities import Abilities
 from junctor.routing.calibration.prompt_file import OWN
 from junctor.routing.calibration.votes import Votes
 from junctor.routing.ladder import Ladder
+
+NOBODY, EVERYBODY = 0.05, 0.99
+"""Where no score is above the one, or none below the other, models cannot be told apart. A ladder's floor is
+a matter of one or two per cent, so that near the top less is little."""
 
 
 class Studied(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +39,11 @@ class Studied(msgspec.Struct, frozen=True, kw_only=True):
     "Output tokens."
     answers: tuple[str | None, ...]
     "Final answers in comparable form; None also where a reply has none."
+
+    @property
+    def score(self) -> float | None:
+        """The mean, over the prompts that it answered; None: it answered none."""
+        return mean_of(self.scores)
 
 
 class Study(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +87,26 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
         are_levels = any(each.level is not None for each in abilities.models)
         return self.is_own or not are_levels or abilities.artefact != self.artefact
 
+    def only_agrees(self, measured: Abilities | Ladder) -> bool:
+        """Whether it knows who agrees with the strongest, where `measured` was learnt from who is right."""
+        return self.judged_by_strongest > 0 and not measured.judged_by_strongest
+
+    @property
+    def why_useless(self) -> str:
+        """Why it cannot rank models; empty where it can."""
+        scores = [it.score for it in self.models if it.score is not None]
+        if scores and max(scores) <= NOBODY:
+            return f"no model got more than {max(scores):.1%} of the answers right"
+        if scores and min(scores) >= EVERYBODY:
+            return f"no model got less than {min(scores):.1%} of the answers right"
+        return ""
+
+
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """Of those that are there; None: there are none."""
+    there = [value for value in values if value is not None]
+    return sum(there) / len(there) if there else None
+
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """What is in force against what was learnt, on prompts that neither was learnt from, paired."""
@@ -110,7 +141,8 @@ class Learnt(msgspec.Struct, frozen=True, kw_only=True):
     ladder_comparison: Comparison | None = None
     "None: there was none in force, or too few prompts to hold any back."
     abilities_comparison: Comparison | None = None
-    "None, too, where the ones in force were measured on the user's own prompts, and the new ones were not."
+    """None, too, where the ones in force were measured on the user's own prompts, and the new ones were not;
+    or by right answers, and the new ones by agreement with the strongest model."""
     neighbours_comparison: Comparison | None = None
     "Old: abilities alone; new: with neighbours. None: too few prompts, or not the user's own."
     votes: Votes | None = None
