@@ -28,7 +28,6 @@ from junctor.pool.catalog import (
 from junctor.pool.choice import Policy
 from junctor.pool.embeddings import EmbeddingsUpstream, ScriptedEmbeddings
 from junctor.pool.outlier import Ejection
-from junctor.pool.resilient import Resilience, Resilient
 from junctor.pool.responses_upstream import OpenAIResponsesUpstream
 from junctor.pool.scripted import Script, ScriptedModel, parse_script
 from junctor.pool.transport import Target, Timeouts, Transport
@@ -316,20 +315,6 @@ class Builder:
             engine = running
         self.engines[member.card.name] = engine
         return LocalModel(member.card, engine, self._transport)
-
-
-def with_fallbacks(
-    members: Sequence[Member], metered: Mapping[str, Model], resilience: Resilience
-) -> dict[str, Model]:
-    """What answers a caller who names a member: it, then its fallbacks.
-
-    The router does not choose from these: a fallback knows nothing of the limits of a request.
-    """
-    models: dict[str, Model] = {}
-    for member in members:
-        names = dict.fromkeys([member.card.name, *member.settings.fallbacks])
-        models[member.card.name] = Resilient([metered[name] for name in names], resilience)
-    return models
 
 
 def menu_of(

@@ -4,18 +4,34 @@
     pool |= fusions.build(chats, router, resilience, save_decision)
 
 A member of a fusion is a metered model, `auto`, or a fusion of a lesser depth: so nothing asks itself.
+Callers have each as `Asked`: what a fusion cannot do for a request is refused before anybody is asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from math import inf
 
 import msgspec
 from msgspec.structs import asdict, replace
 
 from junctor.assemble import Member
-from junctor.chat import Decision, Model
+from junctor.chat import (
+    BadRequest,
+    ChatRequest,
+    Constraints,
+    Decision,
+    Drafted,
+    Event,
+    FusionOptions,
+    Model,
+    ModelCard,
+    NoModelFits,
+    Routed,
+    UpstreamError,
+    UpstreamTimeout,
+)
 from junctor.fusion.fusion import Fusion
 from junctor.fusion.plan import Plan
 from junctor.fusion.weights import Weights
@@ -25,9 +41,12 @@ from junctor.pool.resilient import Resilience
 from junctor.pool.vote import Vote
 from junctor.routing.calibration.store import NOT_CALIBRATED, Calibrated
 from junctor.routing.predictor import blended_price
+from junctor.routing.refusals import check_names
 from junctor.settings import FusionSettings, Settings
 from junctor.settings_meaning import FUSION, MEMBERS_BY_DEFAULT, ROUTER
 from junctor.store.ids import new_id
+from junctor.wire.constraints import suggest
+from junctor.wire.openai_request import name_provider_tools
 
 HIGH, BUDGET = "general-high", "general-budget"
 "Presets, as OpenRouter names them; a fusion of the settings that has such a name goes before."
@@ -66,12 +85,14 @@ class Fusions(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         resilience: Resilience,
         save_decision: Callable[[Decision], None],
     ) -> dict[str, Model]:
-        """What answers under each name. `chats`: metered, without fallbacks; `router`: `auto`, unsampled."""
+        """What answers callers under each name. `chats`: metered, without fallbacks; `router`: `auto`,
+        unsampled."""
         there: dict[str, Model] = {**chats, router.card.name: router}
         built: dict[str, Model] = {}
+        known = (*there, *self.plans)
         weights = self.weights
         for name, plan in self.plans.items():
-            built[name] = there[name] = Fusion(
+            there[name] = Fusion(
                 plan,
                 {each: there[each] for each in self.able[name]},
                 resilience,
@@ -81,6 +102,7 @@ class Fusions(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                 new_id=lambda: new_id("dec_"),
                 keeps_answers=self.keeps_answers,
             )
+            built[name] = Asked(there[name], able=self.able[name], names=known)
         return built
 
     def fused(self) -> tuple[dict[str, Fused], dict[str, Fused]]:
@@ -109,6 +131,84 @@ class Fusions(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """Those whose members may take part in this fusion: a preset makes none deeper than it says it is."""
         able = {None, *self.able[name]}
         return [each for each, plan in self.presets.items() if able.issuperset((*plan.members, plan.judge))]
+
+
+class Asked:
+    """A fusion as callers ask it: says at once what it cannot do, and at the end that nobody answered."""
+
+    def __init__(self, fusion: Model, *, able: Collection[str], names: Collection[str]) -> None:
+        """`able`: who may take part in it. `names`: all of the pool, for `only` and `never`."""
+        self.card: ModelCard = fusion.card
+        self._fusion = fusion
+        self._able = able
+        self._names = names
+
+    def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+        """As `Fusion.answer`. Raises `BadRequest` and `NoModelFits` at once."""
+        check_names(request.constraints, self._names)
+        self._check_members(request.fusion or FusionOptions())
+        self._refuse_what_it_cannot_keep(request.constraints)
+        if run_there := name_provider_tools(request):
+            request = replace(request, refused_elsewhere=(*request.refused_elsewhere, *run_there))
+        return self._explain(self._fusion.answer(request), request.constraints)
+
+    def _check_members(self, options: FusionOptions) -> None:
+        """A typing error is answered with what was meant."""
+        asked = [(name, "analysis_models") for name in options.analysis_models]
+        for name, field in [*asked, (options.model, "model")]:
+            if name is not None and name not in self._able:
+                hint = suggest(name, self._able)
+                raise BadRequest(
+                    f"`{name[:200]}` cannot take part in a fusion{hint}", param=f"fusion.{field}"
+                )
+
+    def _refuse_what_it_cannot_keep(self, limits: Constraints) -> None:
+        name = self.card.name
+        if limits.quality is not None:
+            raise NoModelFits(
+                f"nothing predicts how good an answer of the fusion `{name}` is: leave out "
+                "`junctor.quality`, or ask `auto`, which keeps it",
+                param="junctor.quality",
+            )
+        if limits.max_first_token_ms is not None:
+            raise NoModelFits(
+                f"the fusion `{name}` says nothing before its members have answered: leave out "
+                "`junctor.max_first_token_ms`; `junctor.max_total_ms` bounds all of it",
+                param="junctor.max_first_token_ms",
+            )
+
+    async def _explain(
+        self, events: AsyncGenerator[Event, None], limits: Constraints
+    ) -> AsyncGenerator[Event, None]:
+        """Where all members fail: that it was a fusion, and what gives them more time."""
+        heard = False
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    heard = heard or not isinstance(event, Drafted | Routed) or _is_answer(event)
+                    yield event
+        except UpstreamError as error:
+            if not heard:
+                error.message = f"no member of the fusion `{self.card.name}` answered: {error.message}"
+                if isinstance(error, UpstreamTimeout):
+                    error.message += f". What may help: a longer {_clocks(limits)}"
+                error.args, error.said = (error.message,), None
+            raise
+
+
+def _is_answer(event: Drafted | Routed) -> bool:
+    return isinstance(event, Drafted) and event.draft.failed is None
+
+
+def _clocks(limits: Constraints) -> str:
+    """What bounds the time of members."""
+    total = "" if limits.max_total_ms is None else ", or `junctor.max_total_ms`"
+    return f"`fusion.deadline_ms`{total}"
+
+
+def names_for_keys(settings: Settings, models: Iterable[str]) -> tuple[str, ...]:
+    """All that an API key may name. `models`: the names of those in the pool."""
+    return (*models, ROUTER, FUSION, *(each.name for each in settings.fusions), HIGH, BUDGET)
 
 
 def fusions_of(

@@ -9,7 +9,7 @@ and beside them stand `auto`, the router over all of them, and the fusions (`fus
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -27,10 +27,9 @@ from junctor.assemble import (
     pepper_of,
     policy_of,
     terms_of,
-    with_fallbacks,
 )
 from junctor.chat import Model, ModelCard
-from junctor.fusions import fusions_of
+from junctor.fusions import fusions_of, names_for_keys
 from junctor.gateway import keys_api, models_api, openapi_api, reload_api, responses_api
 from junctor.gateway.admit import Doorkeeper
 from junctor.gateway.chat import ChatEndpoint, Desk
@@ -60,6 +59,7 @@ from junctor.routing.measuring.judge import PROMPT
 from junctor.routing.measuring.lasting import Plan
 from junctor.routing.measuring.savings_store import Savings, SavingsStore, Terms
 from junctor.routing.measuring.store import Feedback, MeasureStore
+from junctor.routing.named import Forecast, Named, forecast_of
 from junctor.routing.router import Router
 from junctor.routing.store import DecisionStore
 from junctor.serving.engine import LlamaEngine
@@ -119,7 +119,10 @@ def build(
     router = _router_of(settings, chats, lasting, resilience, decisions, calibrated, terms, conversations)
     auto = _sampled(settings.routing.shadow, router, metered, lasting, resilience, terms.ladder)
     fusions = fusions_of(settings, members, router.abilities, calibrated)
-    pool: dict[str, Model] = {**with_fallbacks(members, metered, resilience), router.card.name: auto}
+    forecast = forecast_of(lasting.predictor, [model.card for model in chats.values()], calibrated.abilities)
+    names = frozenset([*metered, router.card.name, *fusions.plans])
+    named = _with_fallbacks(members, metered, resilience, forecast, names)
+    pool: dict[str, Model] = {**named, router.card.name: auto}
     pool |= fusions.build(chats, router, resilience, decisions.save)
     doorkeeper = doorkeeper_of(settings, lasting.keys)
     menu = menu_of(members, router.card, settings.hedging, router.climbs, *fusions.fused())
@@ -130,14 +133,14 @@ def build(
         "embeddings": {name: pool[name] for name in embedding},
     }
     desks = {
-        kind: _desk(settings.server, lasting, models, doorkeeper, menu, memory)
-        for kind, models in pools.items()
+        kind: _desk(settings.server, lasting, models, others, doorkeeper, menu, memory)
+        for (kind, models), others in zip(pools.items(), reversed(pools.values()), strict=True)
     }
     routes = [
         _count_route(settings.server, pools["chat"], menu, builder),
         *models_api.routes(pool, menu, lasting.metrics, operations.readiness),
         *responses_api.routes(responses, lambda request: request.scope[CALLER].key_id),
-        *_key_routes(lasting, doorkeeper),
+        *_key_routes(lasting, doorkeeper, names_for_keys(settings, metered)),
         *reload_api.routes(operations.reload),
         *_decision_routes(decisions, lasting.ledger),
         *_measuring_routes(terms, lasting, decisions),
@@ -158,6 +161,25 @@ def build(
         engines=builder.engines,
         headcount=Headcount(),
     )
+
+
+def _with_fallbacks(
+    members: Sequence[Member],
+    metered: Mapping[str, Model],
+    resilience: Resilience,
+    forecast: Forecast,
+    names: Collection[str],
+) -> dict[str, Model]:
+    """What answers a caller who names a member: it, then its fallbacks, within the limits of the request.
+
+    `forecast`: of the members that chat. `names`: all of the pool.
+    """
+    models: dict[str, Model] = {}
+    for member in members:
+        asked = [metered[name] for name in dict.fromkeys([member.card.name, *member.settings.fallbacks])]
+        chats = member.settings.kind == "chat"
+        models[member.card.name] = Named(asked, resilience, names=names, forecast=forecast if chats else None)
+    return models
 
 
 def _conversations_of(settings: Settings, members: Sequence[Member]) -> Conversations:
@@ -215,12 +237,14 @@ def _desk(
     server: ServerSettings,
     lasting: Lasting,
     pool: dict[str, Model],
+    others: dict[str, Model],
     doorkeeper: Doorkeeper,
     menu: Menu,
     memory: ResponseMemory,
 ) -> Desk:
     return Desk(
         pool=pool,
+        others=others,
         ledger=lasting.ledger,
         doorkeeper=doorkeeper,
         limits=lasting.limits,
@@ -269,9 +293,9 @@ def _sampled(
     return lasting.measuring.shadow(router, models, plan)
 
 
-def _key_routes(lasting: Lasting, doorkeeper: Doorkeeper) -> list[Route]:
+def _key_routes(lasting: Lasting, doorkeeper: Doorkeeper, names: Collection[str]) -> list[Route]:
     store, pepper = KeyStore(lasting.database), pepper_of(lasting.environment)
-    return keys_api.routes(store, pepper, doorkeeper, lasting.keys.refresh)
+    return keys_api.routes(store, pepper, doorkeeper, lasting.keys.refresh, names)
 
 
 def _measuring_routes(terms: Terms, lasting: Lasting, decisions: DecisionStore) -> list[Route]:

@@ -141,7 +141,7 @@ def test_cost_and_usage_are_those_of_all_calls_and_nothing_was_saved(
     assert [it["answer"] for it in decision["fusion"]["members"]] == ["1", "2", "3"]
     assert block["usd"] == pytest.approx(cost / 1e9)
     assert float(reply.headers["x-junctor-cost"]) == pytest.approx(cost / 1e9)
-    assert reply.headers["x-junctor-saved"] == "0"
+    assert "x-junctor-saved" not in reply.headers
     if stream:
         receipt = parse_receipt_comment(reply.content)
         assert receipt is not None
@@ -174,8 +174,13 @@ def test_cost_and_usage_are_those_of_all_calls_and_nothing_was_saved(
     ],
 )
 def test_one_fusion_by_many_names(server: Running, path: str, fields: dict[str, Any]) -> None:
-    block = fusion_of(path, ask(server, path, OPEN, **fields))
+    reply = ask(server, path, OPEN, **fields)
+    block = fusion_of(path, reply)
     assert (block["judge"], block["mode"], block["path"]) == ("judge", "merge", "merge")
+    named = str(fields.get("model", "fusion")).removeprefix("claude-junctor-")
+    warning = reply.headers.get("x-junctor-warning", "")
+    assert (f"fusion answers it, not {named} alone" in warning) == (named in ("judge", "auto"))
+    assert ("and it judges" in warning) == (named == "judge")
     assert [it["model"] for it in block["members"]] == ["small", "large"]
 
 

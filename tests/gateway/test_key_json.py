@@ -131,8 +131,8 @@ def test_how_long_the_old_key_shall_work() -> None:
 
 def test_a_key_is_shown_without_anything_of_it() -> None:
     use = Use(usd_nano_today=1, usd_nano_this_month=2_000_000_000, last_used_at=NOW)
-    configured = show_configured("config:bob", "bob", Grant(expires_at=NOW), use, NOW)
-    shown = json.loads(msgspec.json.encode(KeyList(keys=(show_key(KEY, use, NOW), configured))))
+    configured = show_configured("config:bob", "bob", Grant(expires_at=NOW), use, NOW, ())
+    shown = json.loads(msgspec.json.encode(KeyList(keys=(show_key(KEY, use, NOW, ["small"]), configured))))
     assert "canary" not in json.dumps(shown)
     ann, bob = shown["keys"]
     assert ann == {
@@ -153,10 +153,11 @@ def test_a_key_is_shown_without_anything_of_it() -> None:
         "usd_today": 1e-9,
         "usd_this_month": 2.0,
         "last_used_at": "2026-11-21T12:00:00Z",
+        "warnings": [],
     }
     assert (bob["id"], bob["state"], bob["created_at"]) == ("config:bob", "expired", None)
 
 
 def test_a_new_key_is_shown_with_its_text() -> None:
-    shown = show_new_key(KEY, "jct_live_x", Use(), NOW)
+    shown = show_new_key(KEY, "jct_live_x", Use(), NOW, ["small"])
     assert (shown.key, shown.id, shown.last_used_at) == ("jct_live_x", "abc123", None)

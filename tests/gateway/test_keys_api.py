@@ -172,6 +172,18 @@ def test_a_mistake_is_a_problem_that_names_it(server: Running, body: Any, param:
     assert said.json.get("param") == param
 
 
+def test_a_name_that_nothing_has_is_told_in_the_reply(server: Running) -> None:
+    """No mistake, since a model may be added later; but nobody should find out by a 403."""
+    made = call(server, "POST", "/api/keys", BOSS, {"name": "a", "models": ["smal", "large", "general-high"]})
+    assert made.status == 201
+    (warning,) = made.json["warnings"]
+    assert "`smal`; did you mean `small`?" in warning
+    changed = call(server, "PATCH", f"/api/keys/{made.json['id']}", BOSS, {"models": ["fusion", "auto"]})
+    assert changed.json["warnings"] == []
+    listed = {it["name"]: it["warnings"] for it in call(server, "GET", "/api/keys", BOSS).json["keys"]}
+    assert listed == {"boss": [], "worker": [], "a": []}
+
+
 def test_an_unknown_key_is_a_404(server: Running) -> None:
     for method, path in (("DELETE", "/api/keys/nobody"), ("POST", "/api/keys/config:boss/rotate")):
         said = call(server, method, path, BOSS, {} if method == "POST" else None)
@@ -230,7 +242,7 @@ async def test_a_list_of_many_keys_asks_the_database_as_often_as_one_of_few(tmp_
         store = KeyStore(database)
         registry = KeyRegistry(store, Pepper(tmp_path, None))
         configured = [CallerKey(name=f"team {number}", sha256="0" * 64) for number in range(5)]
-        api = KeysApi(registry, store, Doorkeeper(configured), store.keys)
+        api = KeysApi(registry, store, Doorkeeper(configured), store.keys, ())
         for many in (1, 20):
             for number in range(many):
                 await registry.create(ANYBODY, f"key {number}", Grant())

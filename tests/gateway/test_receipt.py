@@ -12,6 +12,7 @@ from junctor.gateway.receipt import (
     render_exact,
     render_receipt_comment,
     render_usd,
+    render_warning,
 )
 from junctor.pool.ledger import Receipt
 from junctor.wire.sse import EventParser, render_event
@@ -100,14 +101,24 @@ def test_the_estimate_of_a_cascade_is_of_all_its_calls() -> None:
     }
 
 
-def test_the_estimate_of_a_fusion_is_of_all_its_calls_and_saves_nothing() -> None:
+def test_the_estimate_of_a_fusion_is_of_all_its_calls_and_compares_with_nobody() -> None:
     assert dict(render_estimate("large", decision_of(JUDGED))) == {
         "x-junctor-model": "large",
         "x-junctor-decision": "dec_7",
         "x-junctor-cost": "0.00243",
-        "x-junctor-saved": "0",
         "x-junctor-cost-basis": "estimated",
     }
+
+
+def test_a_whole_answer_of_a_fusion_does_not_say_that_nothing_was_saved() -> None:
+    """It cost many times what one model costs: a 0 would say that it cost the same."""
+    assert "x-junctor-saved" not in dict(render_exact(receipt(), decision_of(JUDGED)))
+    assert "x-junctor-saved" in dict(render_exact(receipt()))
+
+
+def test_a_note_comes_before_what_was_left_out() -> None:
+    assert dict(render_warning((), "a note")) == {"x-junctor-warning": "a note"}
+    assert dict(render_warning(("seed",), "a note"))["x-junctor-warning"].startswith("a note; not sent to")
 
 
 def test_a_fusion_whose_progress_goes_out_first_promises_no_cost() -> None:

@@ -284,7 +284,7 @@ def test_a_refusal_names_the_model_the_constraint_and_the_figures(
 def test_what_is_not_known_does_not_satisfy_a_limit(limit: str) -> None:
     """A limit that is stated is kept or refused, never assumed."""
     demand = Demand(tokens=100, constraints=Constraints(**{limit: 1e9}))  # pyright: ignore[reportArgumentType]
-    with pytest.raises(NoModelFits, match="nothing is known"):
+    with pytest.raises(NoModelFits, match="is not known: state its"):
         choose(demand, (card("dark", None), 0.9))
 
 

@@ -71,7 +71,7 @@ def test_null_means_no_constraints() -> None:
         ({"mode": 3}, "junctor.mode", "balanced, cost, quality"),
         ({"quality": 1.5}, "junctor.quality", "from 0 to 1"),
         ({"quality": -0.1}, "junctor.quality", "from 0 to 1"),
-        ({"quality": "high"}, "junctor.quality", "'high'"),
+        ({"quality": "high"}, "junctor.quality", '"high"'),
         ({"max_usd": -1}, "junctor.max_usd", "at least 0"),
         ({"max_usd": "1"}, "junctor.max_usd", "USD"),
         ({"min_window": 1.5}, "junctor.min_window", "whole number"),
@@ -116,6 +116,16 @@ def test_a_mistake_in_a_header_is_named(header: str, value: str, words: str) -> 
 def test_hostile_json_is_a_bad_request(raw: bytes) -> None:
     with pytest.raises(BadRequest):
         parse_constraints(msgspec.Raw(raw), {})
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [('"fast"', '"fast"'), ("true", "true"), ('{"a":["b"]}', '{"a": ["b"]}'), ('"\u00e9"', '"\u00e9"')],
+)
+def test_a_value_is_quoted_as_the_json_that_it_came_as(value: str, shown: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse_constraints(msgspec.Raw(f'{{"min_window": {value}, "mode": {value}}}'.encode()), {})
+    assert caught.value.message.endswith(f"it is {shown}")
 
 
 def test_a_long_value_is_not_repeated_whole() -> None:

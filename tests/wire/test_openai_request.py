@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from junctor.chat import BadRequest, ChatRequest, Constraints
-from junctor.wire.openai_request import Call, parse_request, render_request
+from junctor.wire.openai_request import Call, name_provider_tools, parse_request, render_request
 
 BASE: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "Hi"}]}
 JSON = st.recursive(
@@ -102,6 +102,16 @@ def test_of_two_limits_the_newer_name_counts_and_both_pass() -> None:
     request = parse(max_tokens=5, max_completion_tokens=6).request
     assert request.max_tokens == 6
     assert (sent(request)["max_tokens"], sent(request)["max_completion_tokens"]) == (5, 6)
+
+
+def test_what_a_provider_runs_is_told_from_what_the_caller_runs() -> None:
+    function = {"type": "function", "function": {"name": "f"}}
+    tools = [function, {"type": "web_search"}, {"type": "custom", "custom": {}}, {}]
+    asked = parse(tools=tools, web_search_options={}).request
+    assert name_provider_tools(asked) == ("tools[1] (web_search)", "web_search_options")
+    for harmless in ({}, {"tools": [function]}, {"tools": None}, {"web_search_options": None}):
+        assert name_provider_tools(parse(**harmless).request) == ()
+    assert name_provider_tools(parse(tools=[1, {"type": 2}]).request) == (), "that is for others to refuse"
 
 
 def test_null_and_an_empty_list_of_tools_mean_none() -> None:

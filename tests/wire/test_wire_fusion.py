@@ -182,6 +182,17 @@ def test_an_unknown_field_is_refused_by_name(name: str) -> None:
     assert len(caught.value.message) < 500
 
 
+@pytest.mark.parametrize(("name", "says"), [("members", "analysis_models"), ("judge", "model")])
+def test_the_names_of_the_file_are_answered_with_those_of_requests(name: str, says: str) -> None:
+    with pytest.raises(BadRequest, match=f"`fusion.{name}` is not a field of a fusion; say `{says}`"):
+        read(fusion={name: ["a"]})
+
+
+def test_examples_are_json_and_not_python() -> None:
+    with pytest.raises(BadRequest, match=r'such as \{"mode": "vote"\}'):
+        read(fusion="vote")
+
+
 def test_a_refusal_says_what_was_probably_meant() -> None:
     with pytest.raises(BadRequest, match="did you mean `analysis_models`"):
         read(fusion={"analysis_model": ["a"]})

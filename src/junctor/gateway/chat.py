@@ -22,10 +22,12 @@ from junctor.chat import (
     Event,
     InternalError,
     JunctorError,
+    Model,
     Pool,
     Routed,
     ServerStopping,
     Started,
+    UnknownModel,
     WrongMethod,
 )
 from junctor.gateway.admit import Doorkeeper
@@ -40,7 +42,8 @@ from junctor.gateway.idempotency import (
     slot_of,
 )
 from junctor.gateway.idempotency_store import KeptReply
-from junctor.gateway.keys import NOBODY
+from junctor.gateway.keys import NOBODY, Caller
+from junctor.gateway.kinds import not_here
 from junctor.gateway.limits import Account, Lease, Limits
 from junctor.gateway.memory import Memory, NoMemory
 from junctor.gateway.menu import Menu
@@ -70,7 +73,7 @@ from junctor.pool.ledger import Entry, Ledger, Receipt
 from junctor.pool.metered import CLIENT_GONE, OK, count_prompt_tokens
 from junctor.pool.pool import resolve
 from junctor.store.ids import new_id
-from junctor.wire.fusion import as_fusion
+from junctor.wire.fusion import as_fusion, note_fusion
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +103,8 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int
     body_timeout_s: float
     send_timeout_s: float
+    others: Pool = {}
+    "Models that answer at the paths of the other kind."
     memories: Mapping[str, Memory] = {}
     "What the endpoints of some paths remember of earlier requests."
 
@@ -159,7 +164,7 @@ class ChatEndpoint:
             model=scope.get(MODEL_IN_URL, ""),
         )
         if call.request.fusion is not None:
-            call = _asking(call, self._fused(call.request))
+            call = _asking(call, self._fused(visit, call.request))
         visit.entry = self._open(visit, call.request)
         async with Presence(receive, line) as visit.presence:
             desk.vigil.watch(visit)
@@ -170,13 +175,15 @@ class ChatEndpoint:
                     return
             await self._answer(visit, call)
 
-    def _fused(self, request: ChatRequest) -> ChatRequest:
+    def _fused(self, visit: Visit, request: ChatRequest) -> ChatRequest:
         """What says something of a fusion goes to one, whatever model of the pool it names."""
         name = resolve(self._desk.pool, request.model)
         if name is None or self._desk.menu.is_fusion(name):
             return request
-        is_model = self._desk.pool[name].card.provider != OURS
-        return as_fusion(request, name if is_model else None)
+        judge = name if self._desk.pool[name].card.provider != OURS else None
+        fused = as_fusion(request, judge)
+        visit.note = note_fusion(name, fused)
+        return fused
 
     async def _claim(
         self, visit: Visit, scope: Scope, headers: Mapping[str, str], body: bytes
@@ -199,7 +206,7 @@ class ChatEndpoint:
     async def _answer(self, visit: Visit, call: Call) -> None:
         """Ask the pool, send what comes as it comes, and the end once the row is durable."""
         call = await self._memory.recall(call)
-        model = self._desk.menu.find(visit.caller, self._desk.pool, call.request.model)
+        model = self._find(visit.caller, call.request.model)
         if visit.account is not None:
             call = await self._reserve(visit, visit.account, model.card.name, call)
         request, reply = call.request, visit.reply
@@ -217,6 +224,19 @@ class ChatEndpoint:
             await reply.end(render_receipt_comment(visit.receipt) + last)
         else:
             await reply.whole(200, "application/json", last, visit.headers())
+
+    def _find(self, caller: Caller, name: str) -> Model:
+        """Raises `UnknownModel`, which knows models of the other kind, and `ModelForbidden`."""
+        pool, others, menu = self._desk.pool, self._desk.others, self._desk.menu
+        try:
+            return menu.find(caller, pool, name)
+        except UnknownModel:
+            other = resolve(others, name)
+            is_elsewhere = other is not None and menu.permits(caller, other)
+            own = [each for each in pool if menu.permits(caller, each)]
+            if error := not_here(self._dialect.kind, name, own, is_elsewhere=is_elsewhere):
+                raise error from None
+            raise
 
     async def _reserve(self, visit: Visit, account: Account, name: str, call: Call) -> Call:
         """The call as its key allows it, once what it may use and cost is reserved; that may take a wait."""
@@ -309,6 +329,8 @@ class Visit:
         self.lost: tuple[str, ...] = ()
         "What no fusion carries of the request: its members are asked in the chat form."
         self.left_out: tuple[str, ...] = ()
+        self.note = ""
+        "What else a caller should know who may have expected something different."
         self._keepalive = keepalive
         self._began = asyncio.get_running_loop().time()
 
@@ -336,10 +358,10 @@ class Visit:
     def headers(self) -> Headers:
         """Reply headers: exact for an answer that is complete, else the router's estimate."""
         if self.receipt is not None:
-            yield from render_exact(self.receipt)
+            yield from render_exact(self.receipt, self.decision)
         else:
             yield from render_estimate(self.model, self.decision)
-        yield from render_warning(self.left_out)
+        yield from render_warning(self.left_out, self.note)
         yield from self.limit_headers()
 
     def limit_headers(self) -> Headers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -11,7 +11,14 @@ import msgspec
 
 from junctor.chat import BadRequest
 from junctor.gateway.key_store import Use
-from junctor.gateway.keys import Grant, Key, parse_budget, parse_expiry, render_budget
+from junctor.gateway.keys import (
+    Grant,
+    Key,
+    find_unknown_models,
+    parse_budget,
+    parse_expiry,
+    render_budget,
+)
 from junctor.wire.json_body import Fields, parse_outer, read_field
 
 _T = TypeVar("_T")
@@ -45,6 +52,8 @@ class KeyDocument(msgspec.Struct, frozen=True, kw_only=True):
     usd_today: float
     usd_this_month: float
     last_used_at: datetime | None
+    warnings: tuple[str, ...] = ()
+    "What of it does nothing, such as names that no model has; empty: nothing."
 
 
 class NewKeyDocument(KeyDocument, frozen=True, kw_only=True):
@@ -60,10 +69,10 @@ class KeyList(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[KeyDocument, ...]
 
 
-def show_key(key: Key, use: Use, now: datetime) -> KeyDocument:
-    """A key of the database."""
+def show_key(key: Key, use: Use, now: datetime, names: Collection[str]) -> KeyDocument:
+    """A key of the database. `names`: all that a key may name."""
     return KeyDocument(
-        **_show_grant(key, use),
+        **_show_grant(key, use, names),
         id=key.id,
         name=key.name,
         state=key.state(now),
@@ -73,11 +82,13 @@ def show_key(key: Key, use: Use, now: datetime) -> KeyDocument:
     )
 
 
-def show_configured(key_id: str, name: str, grant: Grant, use: Use, now: datetime) -> KeyDocument:
+def show_configured(
+    key_id: str, name: str, grant: Grant, use: Use, now: datetime, names: Collection[str]
+) -> KeyDocument:
     """A key of junctor.toml."""
     expired = grant.expires_at is not None and grant.expires_at <= now
     return KeyDocument(
-        **_show_grant(grant, use),
+        **_show_grant(grant, use, names),
         id=key_id,
         name=name,
         state="expired" if expired else "live",
@@ -87,12 +98,12 @@ def show_configured(key_id: str, name: str, grant: Grant, use: Use, now: datetim
     )
 
 
-def show_new_key(key: Key, text: str, use: Use, now: datetime) -> NewKeyDocument:
+def show_new_key(key: Key, text: str, use: Use, now: datetime, names: Collection[str]) -> NewKeyDocument:
     """A key of the database with its text."""
-    return NewKeyDocument(**msgspec.structs.asdict(show_key(key, use, now)), key=text)
+    return NewKeyDocument(**msgspec.structs.asdict(show_key(key, use, now, names)), key=text)
 
 
-def _show_grant(grant: Grant, use: Use) -> dict[str, Any]:
+def _show_grant(grant: Grant, use: Use, names: Collection[str]) -> dict[str, Any]:
     return {
         "admin": grant.is_admin,
         "models": grant.models,
@@ -105,6 +116,7 @@ def _show_grant(grant: Grant, use: Use) -> dict[str, Any]:
         "usd_today": render_budget(use.usd_nano_today),
         "usd_this_month": render_budget(use.usd_nano_this_month),
         "last_used_at": use.last_used_at,
+        "warnings": find_unknown_models(grant.models, names),
     }
 
 

@@ -17,11 +17,13 @@ import math
 import secrets
 import string
 import zlib
+from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime, time, timedelta
 
 import msgspec
 
 from junctor.chat import AuthenticationFailed, BadRequest
+from junctor.wire.constraints import suggest
 
 PREFIX = "jct_live_"
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -203,6 +205,18 @@ def find_mistakes(grant: Grant, name: str) -> dict[str, str]:
     if any(not model or not model.isprintable() for model in grant.models):
         mistakes["models"] = "must be names of models"
     return mistakes
+
+
+def find_unknown_models(models: Iterable[str], known: Collection[str]) -> tuple[str, ...]:
+    """What to tell of models of a key that nothing here is called, each in words. `known`: all names.
+
+    No mistakes: a model may be added to the pool after the key. Until then the key has no use of the name.
+    """
+    return tuple(
+        f"nothing here is called `{name[:200]}`{suggest(name, known)}; the key has no use of it so far"
+        for name in dict.fromkeys(models)
+        if name not in known
+    )
 
 
 def find_excess(grant: Grant, creator: Grant) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -46,12 +46,15 @@ class KeysApi:
         store: KeyStore,
         doorkeeper: Doorkeeper,
         refresh: Refresh,
+        names: Collection[str],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """`names`: of models, fusions and presets, all that a key may name."""
         self._registry = registry
         self._store = store
         self._doorkeeper = doorkeeper
         self._refresh = refresh
+        self._names = names
         self._now = now
 
     async def list_keys(self, request: Request) -> Response:
@@ -61,8 +64,10 @@ class KeysApi:
         kept = await self._store.keys()
         ids = [*(it.key_id for it in configured), *(key.id for key in kept)]
         uses = await self._store.uses_of(ids, now)
-        shown = [show_configured(it.key_id, it.name, it, uses[it.key_id], now) for it in configured]
-        shown += [show_key(key, uses[key.id], now) for key in kept]
+        shown = [
+            show_configured(it.key_id, it.name, it, uses[it.key_id], now, self._names) for it in configured
+        ]
+        shown += [show_key(key, uses[key.id], now, self._names) for key in kept]
         return _json(KeyList(keys=tuple(shown)))
 
     async def create_key(self, request: Request) -> Response:
@@ -97,20 +102,23 @@ class KeysApi:
 
     async def _show(self, key: Key) -> KeyDocument:
         now = self._now()
-        return show_key(key, await self._use_of(key, now), now)
+        return show_key(key, await self._use_of(key, now), now, self._names)
 
     async def _show_new(self, made: NewKey, status: int) -> Response:
         await self._refresh()
         now = self._now()
-        return _json(show_new_key(made.key, made.text, await self._use_of(made.key, now), now), status)
+        use = await self._use_of(made.key, now)
+        return _json(show_new_key(made.key, made.text, use, now, self._names), status)
 
     async def _use_of(self, key: Key, now: datetime) -> Use:
         return (await self._store.uses_of([key.id], now))[key.id]
 
 
-def routes(store: KeyStore, pepper: Pepper, doorkeeper: Doorkeeper, refresh: Refresh) -> list[Route]:
+def routes(
+    store: KeyStore, pepper: Pepper, doorkeeper: Doorkeeper, refresh: Refresh, names: Collection[str]
+) -> list[Route]:
     """`GET` and `POST /api/keys`, `PATCH` and `DELETE /api/keys/{id}`, `POST /api/keys/{id}/rotate`."""
-    api = KeysApi(KeyRegistry(store, pepper), store, doorkeeper, refresh)
+    api = KeysApi(KeyRegistry(store, pepper), store, doorkeeper, refresh, names)
     return [
         Route(PATH, api.list_keys, methods=["GET"]),
         Route(PATH, api.create_key, methods=["POST"]),

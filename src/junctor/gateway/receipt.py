@@ -49,9 +49,11 @@ def parse_receipt_comment(tail: bytes) -> StreamReceipt | None:
     return None
 
 
-def render_exact(receipt: Receipt) -> list[tuple[str, str]]:
-    """Reply headers for an answer that is complete."""
-    return render_who(receipt.model, receipt.decision_id) + _amounts(receipt.usd, receipt.saved_usd)
+def render_exact(receipt: Receipt, decision: Decision | None = None) -> Iterator[tuple[str, str]]:
+    """Reply headers for an answer that is complete. A fusion's cost is compared with nobody's."""
+    yield from render_who(receipt.model, receipt.decision_id)
+    fused = decision is not None and decision.fusion is not None
+    yield from _amounts(receipt.usd, None if fused else receipt.saved_usd)
 
 
 def render_estimate(model: str | None, decision: Decision | None) -> Iterator[tuple[str, str]]:
@@ -61,7 +63,7 @@ def render_estimate(model: str | None, decision: Decision | None) -> Iterator[tu
         return  # its progress goes out first: nothing is known yet
     together = decision and (decision.escalation or decision.fusion)
     if decision is not None and together:
-        yield from _amounts(together.usd, decision.saved_usd)
+        yield from _amounts(together.usd, None if decision.fusion else decision.saved_usd)
         yield "x-junctor-cost-basis", "estimated"
     elif decision is not None:
         usd = {candidate.name: candidate.usd for candidate in decision.candidates}
@@ -76,15 +78,21 @@ def render_who(model: str | None, decision_id: str | None) -> list[tuple[str, st
     return [(name, value) for name, value in who if value is not None]
 
 
-def render_warning(left_out: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The reply header that names what the answering model's dialect could not carry."""
+def render_warning(left_out: Sequence[str], note: str = "") -> Iterator[tuple[str, str]]:
+    """The reply header that names what the answering model's dialect could not carry, after the note."""
+    said = [note] if note else []
     if left_out:
         shown = ", ".join(name if name.isascii() and name.isprintable() else "?" for name in left_out)
-        yield "x-junctor-warning", f"not sent to the model, whose API has no such field: {shown}"[:1000]
+        said.append(f"not sent to the model, whose API has no such field: {shown}")
+    if said:
+        yield "x-junctor-warning", "; ".join(said)[:1000]
 
 
-def _amounts(usd: float, saved_usd: float) -> list[tuple[str, str]]:
-    return [("x-junctor-cost", render_usd(usd)), ("x-junctor-saved", render_usd(saved_usd))]
+def _amounts(usd: float, saved_usd: float | None) -> Iterator[tuple[str, str]]:
+    """`saved_usd`: None where there is nothing to compare with."""
+    yield "x-junctor-cost", render_usd(usd)
+    if saved_usd is not None:
+        yield "x-junctor-saved", render_usd(saved_usd)
 
 
 def render_usd(amount: float) -> str:

@@ -10,24 +10,30 @@ model that reaches it is taken, however much better another one is.
 
 What is not known does not satisfy a limit: a model without a stated latency is ruled out by `max_total_ms`,
 one without a price by `max_usd`. Among the others a model without a price counts as the dearest, not as free.
+
+Limits bind a model that a request names, too: `keep_to_limits`. It is refused, or keeps what is stated.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from junctor.chat import BadRequest, Candidate, Constraints, Mode, ModelCard, NoModelFits, Skill
+from junctor.chat import Candidate, Constraints, Mode, ModelCard, Skill
 from junctor.routing.predictor import Prediction
+from junctor.routing.refusals import (
+    NEEDS,
+    STRONGEST_SHARE,
+    UNKNOWN,
+    Verdict,
+    check_names,
+    does_not_fit,
+    no_model_fits,
+)
 
 TOLERANCE: Mapping[Mode, float] = {"balanced": 0.02, "cost": 0.06, "quality": 0.0}
 "How far below the best a model may be, in p_good."
-
-
-STRONGEST_SHARE = "key.strongest_share"
-"The constraint that rules out what a key's share of the strongest model does not allow now."
 FLOOR = "floor"
 "Stands for the mode where the floor alone decides."
 
@@ -108,7 +114,7 @@ def decide(demand: Demand, cards: Sequence[ModelCard], predictions: Sequence[Pre
     if demand.constraints.only or demand.constraints.never:
         check_names(demand.constraints, [card.name for card in cards])
     offers = [_offer(demand, card, said) for card, said in zip(cards, predictions, strict=True)]
-    fitting, ruled_out, able = list[_Offer](), list[tuple[_Offer, _Verdict]](), list[_Offer]()
+    fitting, ruled_out, able = list[_Offer](), list[tuple[_Offer, Verdict]](), list[_Offer]()
     for offer in offers:
         unable = _lacks_skill_or_room(demand, offer)
         if unable is None:
@@ -119,7 +125,11 @@ def decide(demand: Demand, cards: Sequence[ModelCard], predictions: Sequence[Pre
         else:
             ruled_out.append((offer, verdict))
     if not fitting:
-        raise _no_model_fits([(offer.card.name, verdict) for offer, verdict in ruled_out])
+        raise no_model_fits(
+            [(offer.card.name, verdict) for offer, verdict in ruled_out],
+            demand.constraints,
+            demand.max_tokens,
+        )
     ranked = _rank(fitting, demand.tolerance)
     chosen, best = ranked[0], _strongest(ranked)
     others = [_explain_loser(offer, chosen.candidate, best.candidate, demand) for offer in ranked[1:]]
@@ -129,6 +139,30 @@ def decide(demand: Demand, cards: Sequence[ModelCard], predictions: Sequence[Pre
         rule=_explain_winner(ranked, best.candidate, demand, [verdict[0] for _, verdict in ruled_out]),
         saved_usd=_saved_usd(best if len(able) == len(ranked) else _strongest(able), chosen),
     )
+
+
+def keep_to_limits(
+    demand: Demand, cards: Sequence[ModelCard], predictions: Sequence[Prediction]
+) -> tuple[str, ...]:
+    """For a request that names the first of these models: it, and those of the others that keep its limits.
+
+    No limits but those that the request states: what is too long for a model, its upstream knows better than
+    our estimate. Raises `NoModelFits` where the first one does not keep them, with the limit and its figure.
+    """
+    kept: list[str] = []
+    for card, said in zip(cards, predictions, strict=True):
+        offer = _offer(demand, card, said)
+        verdict = (
+            _is_unwanted(demand, offer)
+            or _lacks_skill(demand, card)
+            or _is_too_small(demand, card)
+            or _breaks_limit(demand, offer)
+        )
+        if verdict is None:
+            kept.append(card.name)
+        elif not kept:
+            raise does_not_fit(card.name, verdict, demand.constraints, demand.max_tokens)
+    return tuple(kept)
 
 
 def pass_over(ranking: Ranking, away: Mapping[str, str]) -> Ranking:
@@ -172,19 +206,6 @@ def put_first(ranking: Ranking, name: str, why: str) -> Ranking:
     )
 
 
-def check_names(constraints: Constraints, known: Collection[str]) -> None:
-    """Raises `BadRequest` for a name that the pool does not hold: a typing error must not mean `no limit`."""
-    for field, names in (("only", constraints.only), ("never", constraints.never)):
-        for name in names:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(sorted(known))}"
-                raise BadRequest(
-                    f"`junctor.{field}` names `{name[:80]}`, which the pool does not hold; {hint}",
-                    param=f"junctor.{field}",
-                )
-
-
 def _offer(demand: Demand, card: ModelCard, said: Prediction) -> _Offer:
     limits = [said.output_tokens, demand.max_tokens, card.max_output]
     output_tokens = min(limit for limit in limits if limit is not None)
@@ -208,11 +229,7 @@ def _offer(demand: Demand, card: ModelCard, said: Prediction) -> _Offer:
     return _Offer(card, candidate, output_tokens, fresh_usd)
 
 
-_Verdict = tuple[str, str]
-"The constraint that rules a model out, and why in words."
-
-
-def _explain_ruled_out(ruled_out: Sequence[tuple[_Offer, _Verdict]]) -> list[Candidate]:
+def _explain_ruled_out(ruled_out: Sequence[tuple[_Offer, Verdict]]) -> list[Candidate]:
     candidates = [
         msgspec.structs.replace(offer.candidate, ruled_out_by=verdict[0], refused_because=verdict[1])
         for offer, verdict in ruled_out
@@ -220,7 +237,7 @@ def _explain_ruled_out(ruled_out: Sequence[tuple[_Offer, _Verdict]]) -> list[Can
     return sorted(candidates, key=lambda candidate: candidate.name)
 
 
-def _is_unwanted(demand: Demand, offer: _Offer) -> _Verdict | None:
+def _is_unwanted(demand: Demand, offer: _Offer) -> Verdict | None:
     limits, name = demand.constraints, offer.card.name
     if limits.only and name not in limits.only:
         return "only", f"not among the models asked for ({', '.join(limits.only)})"
@@ -231,22 +248,31 @@ def _is_unwanted(demand: Demand, offer: _Offer) -> _Verdict | None:
     return None
 
 
-def _lacks_skill_or_room(demand: Demand, offer: _Offer) -> _Verdict | None:
+def _lacks_skill_or_room(demand: Demand, offer: _Offer) -> Verdict | None:
     card, window = offer.card, offer.card.window
-    for skill in sorted(demand.needs):
-        if skill not in card.skills:
-            return f"needs.{skill}", f"lacks the skill {skill}"
+    if (lacking := _lacks_skill(demand, card)) is not None:
+        return lacking
     if demand.max_tokens is not None and card.max_output is not None and demand.max_tokens > card.max_output:
         return "max_tokens", f"writes at most {card.max_output} tokens < max_tokens of {demand.max_tokens}"
     wanted = demand.max_tokens if demand.max_tokens is not None else round(offer.output_tokens)
     if demand.tokens + wanted > window:
         return "window", f"window of {window} tokens < about {demand.tokens} to read + {wanted} to write"
-    if demand.constraints.min_window is not None and window < demand.constraints.min_window:
-        return "min_window", f"window of {window} tokens < {demand.constraints.min_window}"
-    return None
+    return _is_too_small(demand, card)
 
 
-def _breaks_limit(demand: Demand, offer: _Offer) -> _Verdict | None:
+def _lacks_skill(demand: Demand, card: ModelCard) -> Verdict | None:
+    lacking = min((skill for skill in demand.needs if skill not in card.skills), default=None)
+    return None if lacking is None else (f"{NEEDS}{lacking}", f"lacks the skill {lacking}")
+
+
+def _is_too_small(demand: Demand, card: ModelCard) -> Verdict | None:
+    least = demand.constraints.min_window
+    if least is None or card.window >= least:
+        return None
+    return "min_window", f"window of {card.window} tokens < {least}"
+
+
+def _breaks_limit(demand: Demand, offer: _Offer) -> Verdict | None:
     limits, candidate = demand.constraints, offer.candidate
     usd = candidate.usd if offer.card.price else None
     for name, value, limit, unit in (
@@ -257,7 +283,7 @@ def _breaks_limit(demand: Demand, offer: _Offer) -> _Verdict | None:
         if limit is None:
             continue
         if value is None:
-            return name, f"{name} is {limit:g} {unit}, and nothing is known of this model's"
+            return name, f"{name} is {limit:g} {unit}, and {UNKNOWN[name]} in junctor.toml"
         if value > limit:
             return name, f"estimated {value:.3g} {unit} > {name} of {limit:g} {unit}"
     if demand.floor is not None and candidate.p_good < demand.floor:
@@ -346,11 +372,3 @@ def _explain_loser(offer: _Offer, chosen: Candidate, best: Candidate, demand: De
     else:
         why = f"{quality}, at {candidate.usd:.6f} USD more"
     return msgspec.structs.replace(candidate, refused_because=why)
-
-
-def _no_model_fits(verdicts: Sequence[tuple[str, _Verdict]]) -> NoModelFits:
-    if not verdicts:
-        return NoModelFits("the pool holds no model; add a [[models]] to junctor.toml, or `junctor pull` one")
-    reasons = "; ".join(f"{name}: {constraint} ({why})" for name, (constraint, why) in verdicts)
-    constraints = ", ".join(sorted({constraint for _, (constraint, _) in verdicts}))
-    return NoModelFits(f"no model satisfies the request. {reasons}. Loosen: {constraints}", param="junctor")

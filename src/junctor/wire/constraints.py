@@ -8,6 +8,7 @@ A field of the body wins over its header.
 from __future__ import annotations
 
 import difflib
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
@@ -109,7 +110,7 @@ def _check(name: str, value: object, param: str) -> object:
 
 
 def _refusal(name: str, value: object, param: str) -> BadRequest:
-    shown = repr(value)
+    shown = json.dumps(value, ensure_ascii=False)
     shown = shown if len(shown) <= _MOST_SHOWN else shown[:_MOST_SHOWN] + "..."
     least = ", at least 0" if SAID_AS[name].startswith(("an amount", "a number of", "a whole")) else ""
     return BadRequest(f"`{param}` must be {SAID_AS[name]}{least}; it is {shown}", param=param)

@@ -69,6 +69,8 @@ UNREAD = "reasoning"
 _TYPES = {field.name: field.type for field in msgspec.structs.fields(FusionOptions)}
 _NOT_CARRIED = "max_tool_calls"
 "Of OpenRouter's plugin, whose members may run tools. Ours run none."
+_IN_REQUESTS = {"members": "analysis_models", "judge": "model"}
+"What fields of junctor.toml are called in requests: as OpenRouter calls them."
 _EMPTY: tuple[object, ...] = (None, "", [], {})
 _T = TypeVar("_T")
 
@@ -100,7 +102,7 @@ def parse_fusion(fields: Fields) -> Asked:
         found = {**(found or {}), **_read(plugin, where)}
     if (said := fields.get(FIELD, NULL)) != NULL:
         if not opens_with(said, b"{"):
-            raise BadRequest(f"`{FIELD}` must be an object, such as {{'mode': 'vote'}}", param=FIELD)
+            raise BadRequest(f'`{FIELD}` must be an object, such as {{"mode": "vote"}}', param=FIELD)
         found = {**(found or {}), **_read(_decode(said, dict[str, msgspec.Raw], FIELD), FIELD)}
     return _NOTHING if found is None else Asked(FusionOptions(**found), tuple(left_out))
 
@@ -124,6 +126,12 @@ def as_fusion(request: ChatRequest, judge: str | None) -> ChatRequest:
     """
     options = request.fusion or FusionOptions()
     return replace(request, model=NAME, fusion=replace(options, model=options.model or judge))
+
+
+def note_fusion(named: str, request: ChatRequest) -> str:
+    """What a caller is told who named that model, and said something of a fusion: `request` is for one."""
+    judges = ", and it judges" if request.fusion is not None and request.fusion.model == named else ""
+    return f"the request says something of a fusion: {NAME} answers it, not {named} alone{judges}"
 
 
 def render_verdict(verdict: Verdict) -> dict[str, Any]:
@@ -191,7 +199,8 @@ def _read(values: Mapping[str, msgspec.Raw], where: str) -> dict[str, Any]:
     for name, raw in values.items():
         param = f"{where}.{name[:_MOST_SHOWN]}"
         if name not in _TYPES:
-            raise BadRequest(f"`{param}` is not a field of a fusion{suggest(name, _TYPES)}", param=param)
+            hint = f"; say `{_IN_REQUESTS[name]}`" if name in _IN_REQUESTS else suggest(name, _TYPES)
+            raise BadRequest(f"`{param}` is not a field of a fusion{hint}", param=param)
         if raw != NULL:
             found[name] = _check(name, raw, param)
     return found

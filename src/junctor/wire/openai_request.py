@@ -17,8 +17,12 @@ from junctor.wire.constraints import parse_constraints
 from junctor.wire.fusion import FIELD as FUSION
 from junctor.wire.fusion import PLUGINS, drop_fusion, parse_fusion
 from junctor.wire.json_body import MOST_TOKENS, parse_outer, read_field, read_messages, read_model, read_raw
-from junctor.wire.json_value import NULL
+from junctor.wire.json_value import BAD_JSON, NULL
 
+OWN_TOOLS = frozenset({"function", "custom"})
+"Kinds of tools that the caller runs; any other is run by the provider, such as a search of the web."
+_SEARCH = "web_search_options"
+"The field of OpenAI's models that search by themselves."
 _LIMITS = ("max_completion_tokens", "max_tokens")
 "The caller's names for `ChatRequest.max_tokens`, newest first."
 _KNOWN = frozenset(
@@ -31,6 +35,10 @@ _outer = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 class _StreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool | None = None
+
+
+class _Tool(msgspec.Struct, frozen=True):
+    type: str = "function"
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -51,7 +59,7 @@ def parse_request(
     fields = parse_outer(body)
     stream = read_field(fields, "stream", bool, "true or false") or False
     options = read_field(
-        fields, "stream_options", _StreamOptions, "an object, such as {'include_usage': true}"
+        fields, "stream_options", _StreamOptions, 'an object, such as {"include_usage": true}'
     )
     fusion = parse_fusion(fields)
     passthrough = {name: value for name, value in fields.items() if name not in _KNOWN}
@@ -84,6 +92,17 @@ def _read_limit(fields: Mapping[str, msgspec.Raw]) -> int | None:
                 raise BadRequest(f"`{name}` must lie between 1 and {MOST_TOKENS}", param=name)
             return limit
     return None
+
+
+def name_provider_tools(request: ChatRequest) -> tuple[str, ...]:
+    """What the request has a provider run, such as `tools[1] (web_search)`."""
+    found = (_SEARCH,) if request.passthrough.get(_SEARCH, NULL) != NULL else ()
+    try:
+        tools = msgspec.json.decode(request.tools, type=list[_Tool]) if request.tools is not None else []
+    except BAD_JSON:
+        return found
+    run_there = (f"tools[{at}] ({it.type[:80]})" for at, it in enumerate(tools) if it.type not in OWN_TOOLS)
+    return (*run_there, *found)
 
 
 def render_request(request: ChatRequest, upstream_model: str) -> bytes:

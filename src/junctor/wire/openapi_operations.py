@@ -243,9 +243,10 @@ WHO_HEADERS = {
 RECEIPT_HEADERS = {
     **WHO_HEADERS,
     "x-junctor-cost": "USD. Not on a stream of a named model: its headers leave before its cost is known.",
-    "x-junctor-saved": "USD, against the strongest model of the pool, for the same tokens.",
+    "x-junctor-saved": "USD, against the strongest model of the pool, for the same tokens; not of a fusion.",
     "x-junctor-cost-basis": "`estimated` on a stream of `auto` or a fusion: its last comment is exact.",
-    "x-junctor-warning": "What of the request did not reach the model, since its API has no such field.",
+    "x-junctor-warning": "What of the request did not reach the model, whose API has no such field; or who "
+    "answers, where that is not the model that was named.",
     "idempotent-replayed": "`true` on a reply that is given again for its `Idempotency-Key`.",
 }
 LIMIT_HEADERS = {
