@@ -28,6 +28,7 @@ from junctor.fusion.fusion import Fusion
 from junctor.fusion.plan import Plan
 from junctor.fusion.weights import Weights
 from junctor.pool.choice import Policy
+from junctor.pool.metered import Metered
 from junctor.pool.resilient import Resilience
 from junctor.pool.scripted import ScriptedModel, parse_script
 
@@ -44,6 +45,12 @@ def member(name: str, *steps: str | dict[str, object], usd: float = 1.0, **card:
     )
     script = [{"text": step} if isinstance(step, str) else step for step in steps or ("42",)]
     return ScriptedModel(msgspec.structs.replace(made, **card), parse_script(script))
+
+
+def metered(model: Model) -> Model:
+    """As the pool has it. One that has others answer for it has no meter of its own."""
+    asks_others = isinstance(model, Fusion) or getattr(model, "asks_others", False)
+    return model if asks_others or isinstance(model, Metered) else Metered(model, lambda _, spent: None)
 
 
 def request_of(text: str = QUESTION, **more: object) -> ChatRequest:
@@ -65,7 +72,7 @@ class Made:
         policy: Policy | None = None,
         **plan: object,
     ) -> None:
-        pool = {model.card.name: model for model in models}
+        pool = {model.card.name: metered(model) for model in models}
         wanted: dict[str, object] = {"name": "fusion", "members": tuple(pool), **plan}
         self.decisions = list[Decision]()
         self.fusion = Fusion(

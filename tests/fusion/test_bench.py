@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from panels import Picky, member, request_of
+from panels import Picky, member, metered, request_of
 
 from junctor.chat import UpstreamBroken, Usage
 from junctor.fusion.ballot import weigh_ruling
@@ -27,14 +27,14 @@ def bench_of(judge: Picky | None = None, **plan: object) -> tuple[Bench, Record]
     made = Plan(name="fusion", members=("a", "b", "c"), judge="j" if judge else None, **plan)  # pyright: ignore[reportArgumentType]
     seats = [Seat(name=name, request=request_of()) for name in made.members]
     weights = Weights(ABILITIES, {}, {"j": 0.8})
-    books = Books(models, Resilience(Policy(attempts=1)))
+    books = Books({name: metered(model) for name, model in models.items()}, Resilience(Policy(attempts=1)))
     record = Record(made, Roll(seats, books.cards, weights, prompt_tokens=100, verbatim=True))
     return Bench(made, seats, books, record, weights, 100), record
 
 
 def test_the_judge_that_is_named_judges_and_writes() -> None:
     bench, _ = bench_of(Picky("j"))
-    assert bench.judge_of([0, 1, 2], [0, 1, 2]) == bench.writer == "j"
+    assert bench.judge_of([0, 1, 2], [0, 1, 2]) == bench.writer_of([0, 1, 2]) == "j"
     assert bench.weigh("j") == bench.least_lead == weigh_ruling(0.8)
 
 
@@ -42,7 +42,8 @@ def test_else_the_best_member_that_is_not_shown_judges_and_the_best_of_all_write
     bench, _ = bench_of(judge_accuracy=0.7)
     assert bench.judge_of([0, 1], [0, 1, 2]) == "c"
     assert bench.judge_of([0, 1], [0, 1]) is None, "who has not answered may hang"
-    assert bench.judge_of([1, 2], [0, 1, 2]) == bench.writer == "a"
+    assert bench.judge_of([1, 2], [0, 1, 2]) == bench.writer_of([0, 1, 2]) == "a"
+    assert bench.writer_of([1, 2]) == "c", "who has not answered may hang"
     assert bench.judge_of([0, 1, 2], [0, 1, 2]) is None
     assert bench.weigh("a") == weigh_ruling(0.7)
 
@@ -57,7 +58,7 @@ async def test_a_preference_comes_back_as_the_members_seat() -> None:
 
 async def test_an_analysis_comes_with_the_members_names() -> None:
     bench, record = bench_of(Picky("j"))
-    analysis, failure = await bench.analyse([("a", "one"), ("b", "two")], request_of(), 10)
+    analysis, failure = await bench.analyse("j", [("a", "one"), ("b", "two")], request_of(), 10)
     assert failure is None
     assert record.verdict.analysis == analysis
     assert analysis is not None
@@ -69,7 +70,7 @@ async def test_nothing_is_asked_that_max_usd_does_not_allow() -> None:
     assert (
         await bench.compare("j", {0: "x", 1: "y"}, request_of(), 10)
     ).failed == "max_usd leaves nothing for it"
-    assert (await bench.analyse([("a", "x")], request_of(), 10))[1] == "max_usd leaves nothing for it"
+    assert (await bench.analyse("j", [("a", "x")], request_of(), 10))[1] == "max_usd leaves nothing for it"
     assert not judge.requests
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import msgspec
 import pytest
@@ -13,6 +13,7 @@ from panels import ANALYSIS, Made, Picky, last_verdict, member, request_of
 
 from junctor.chat import (
     ChatRequest,
+    Decision,
     Drafted,
     Escalation,
     Event,
@@ -20,14 +21,13 @@ from junctor.chat import (
     JunctorError,
     Model,
     ModelCard,
-    Price,
     Routed,
     Started,
     Text,
-    UpstreamBroken,
+    UpstreamRefused,
     Usage,
 )
-from junctor.fusion.billing import Bill, Billed
+from junctor.fusion.billing import Bill, billed
 from junctor.pool.choice import Policy
 from junctor.pool.metered import Metered, Spent
 
@@ -204,72 +204,124 @@ async def test_a_reader_that_stops_between_two_events_leaves_nothing_running() -
     assert made.verdict.usd == ledger.total[2]
 
 
+DECISION = Decision(
+    id="dec_2",
+    request_id="req_1",
+    candidates=(),
+    chosen="",
+    rule="",
+    mode="balanced",
+    floor=None,
+    features={},
+    path="cascade",
+    took_us=1.0,
+    saved_usd=0.0,
+    artefact="",
+    escalation=Escalation(ladder="", floor=0.9, confidence=0.9, prompts=9, usd=500.0),
+)
+
+
 class Router:
-    """Has another answer for it, as `auto` does."""
+    """Has others answer for it, as `auto` does: the first that can. What it says of the cost is wrong."""
 
-    card = ModelCard(name="auto")
+    card = ModelCard(name="auto", window=8192)
+    asks_others = True
 
-    def __init__(self, model: Model, usd: float | None = None) -> None:
-        self._model = model
-        self._usd = usd
+    def __init__(self, *models: Model) -> None:
+        self._models = models
 
     async def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
-        made = Made([member("x")])
-        await made.ask()
-        (decision,) = made.decisions
-        escalation = (
-            None
-            if self._usd is None
-            else Escalation(ladder="", floor=0.9, confidence=0.9, prompts=9, usd=self._usd)
-        )
-        yield Routed(replace(decision, chosen=self._model.card.name, fusion=None, escalation=escalation))
-        async for event in self._model.answer(request):
-            yield event
+        for model in self._models:
+            yield Routed(replace(DECISION, chosen=model.card.name))
+            with suppress(UpstreamRefused):
+                async for event in model.answer(request):
+                    yield event
+                return
 
 
-async def bill_of(model: Model) -> Bill:
-    bills = list[Bill]()
-    price = Price(input=2.0, output=2.0, source="test")
-    try:
-        async for _ in Billed(model, bills.append, {"x": price}).answer(request_of()):
-            pass
-    except JunctorError:
-        pass
-    (bill,) = bills
-    return bill
+def asking(ledger: Ledger, kind: str, *steps: str | dict[str, object]) -> Model:
+    """A member that asks others: first one that fails, for a router."""
+    refused = {"text": POEM}, {"fail": "upstream_refused"}
+    if kind == "router":
+        return Router(*ledger.meter(member("x", *refused, usd=50), member("y", *steps, usd=5)))
+    pool = ledger.meter(member("x", *refused, usd=50), member("y", *steps, usd=5), member("z", "41", usd=7))
+    return Made(pool, mode="vote", abilities=dict.fromkeys("xyz", 0.8)).fusion
 
 
-async def test_a_model_without_a_price_costs_what_the_one_does_that_answers_for_it() -> None:
-    said = {"text": "42", "usage": {"input_tokens": 100, "output_tokens": 10}}
-    assert (await bill_of(Router(member("x", said)))).usd == pytest.approx(110 * 2e-6)
-    assert (await bill_of(Router(member("x", said), usd=0.5))).usd == 0.5
-    failed = await bill_of(Router(member("x", {"text": POEM}, BROKEN)))
-    tokens = failed.usage.input_tokens + failed.usage.output_tokens
-    assert 0 < failed.usd == pytest.approx(tokens * 2e-6)
+@pytest.mark.parametrize("kind", ["router", "fusion"])
+@pytest.mark.parametrize(
+    "steps", [("42",), HANGS, ({"text": POEM}, {"fail": "upstream_refused"})], ids=["whole", "cut", "failed"]
+)
+async def test_a_member_that_asks_others_costs_what_all_their_calls_do(
+    kind: str, steps: tuple[str | dict[str, object], ...]
+) -> None:
+    """Whatever it says of itself: the ledger never hears of that."""
+    ledger = Ledger()
+    inner = asking(ledger, kind, *steps)
+    named = {"auto": inner} if kind == "router" else {"fusion": inner}
+    models = [*ledger.meter(member("a", "42"), member("b", "40")), *named.values()]
+    made = Made(models, mode="vote", abilities=EVEN, deadline_ms=300, name="outer")
+    events = await ask(made)
+    verdict, (read, written, usd) = made.verdict, ledger.total
+    assert len(ledger.calls) > 3
+    assert verdict.usd == usd
+    third = verdict.members[2]
+    assert third.usd == pytest.approx(sum(it.usd for it in ledger.calls if it.model not in "ab"))
+    assert [(it.input_tokens, it.output_tokens) for it in events if isinstance(it, Usage)] == [
+        (read, written)
+    ]
+
+
+async def test_a_member_that_asks_others_and_is_called_off_costs_what_they_had_come_to() -> None:
+    """Not its estimate, and not nothing."""
+    for kind in ("router", "fusion"):
+        ledger = Ledger()
+        inner = asking(ledger, kind, *HANGS)
+        models = [*ledger.meter(member("a", "42"), member("b", "42")), inner]
+        made = Made(models, mode="best-of", quorum=2, grace_ms=50, abilities=EVEN, name="outer")
+        await ask(made)
+        assert made.verdict.members[2].status == "cut"
+        assert made.verdict.members[2].usd > 0
+        assert made.verdict.usd == ledger.total[2]
 
 
 async def test_a_judge_that_has_others_answer_for_it_is_paid_for() -> None:
     """A router has no price of its own."""
-    models = [member("a", "42"), member("b", "41"), Router(Picky("x", likes="41")), member("x")]
+    ledger = Ledger()
+    judge = Router(*ledger.meter(member("y", {"fail": "upstream_refused"}), Picky("x", likes="41")))
+    models = [*ledger.meter(member("a", "42"), member("b", "41")), judge]
     made = Made(models, members=("a", "b"), judge="auto", abilities=EVEN)
     verdict = last_verdict(await made.ask())
     assert [ruling.usd for ruling in verdict.rulings] == pytest.approx([110e-6] * 2)
+    assert verdict.usd == ledger.total[2]
     assert verdict.usd == pytest.approx(sum(it.usd for it in (*verdict.members, *verdict.rulings)))
 
 
-async def test_a_bill_is_made_out_before_the_end_is_passed_on() -> None:
+async def test_a_bill_says_what_the_meter_does_in_every_kind_of_token() -> None:
     class Counting:
         card = member("a").card
 
         async def answer(self, _: ChatRequest) -> AsyncGenerator[Event, None]:
             yield Started("a")
             yield Text("42")
-            yield Usage(1000, 10, 500, reasoning_tokens=7)
+            yield Usage(1000, 10, 500, cache_written_tokens=3, reasoning_tokens=7)
             yield Finished("stop")
-            raise UpstreamBroken("after its end", model="a")
 
-    bills = list[Bill]()
-    with pytest.raises(UpstreamBroken):
-        async for event in Billed(Counting(), bills.append).answer(request_of()):
-            assert bool(bills) == isinstance(event, Finished)
-    assert [bill.usage for bill in bills] == [Usage(1000, 10, 500, reasoning_tokens=7)]
+    ledger, bills = Ledger(), list[Bill]()
+    model = billed(*ledger.meter(Counting()), bills.append)
+    assert [event async for event in model.answer(request_of())][-1] == Finished("stop")
+    assert [bill.usage for bill in bills] == [
+        Usage(1000, 10, 500, cache_written_tokens=3, reasoning_tokens=7)
+    ]
+    assert [bill.usd for bill in bills] == [call.usd for call in ledger.calls]
+
+
+async def test_calls_of_a_reader_are_not_those_of_the_model_that_it_reads() -> None:
+    """The bill is of who is asked, not of what is asked in the same task meanwhile."""
+    ledger, bills = Ledger(), list[Bill]()
+    model, other = ledger.meter(member("a", "4", "2"), member("b", "41"))
+    async for _ in billed(model, bills.append).answer(request_of()):
+        async for _ in other.answer(request_of()):
+            pass
+    assert len(ledger.calls) > 2
+    assert len(bills) == 1

@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 import pytest
-from judges import Case, RuleJudge, choosing, verdict
+from judges import PRICE, Case, RuleJudge, choosing, verdict
+from panels import metered
 
 from junctor.chat import (
     Answer,
@@ -46,7 +47,7 @@ ANALYSIS = {
 
 def judge_of(model: RuleJudge) -> Judge:
     """Without a shuffle, so that the first question shows the answers as they were given."""
-    return Judge(model, shuffle=lambda order: None)
+    return Judge(metered(model), shuffle=lambda order: None)
 
 
 async def test_who_is_preferred_in_both_orders_is_preferred() -> None:
@@ -272,7 +273,7 @@ async def test_a_window_that_is_too_small_is_a_failure_in_words() -> None:
 
 async def test_an_analysis_comes_back_with_names() -> None:
     model = RuleJudge(lambda case: "```json\n" + msgspec.json.encode(ANALYSIS).decode() + "\n```")
-    judge = Judge(model, shuffle=lambda order: order.reverse())
+    judge = Judge(metered(model), shuffle=lambda order: order.reverse())
     analysed = await judge.analyse(REQUEST, [("north", "5"), ("south", "4")], within_s=5)
     assert model.cases[0].answers == {"A": "4", "B": "5"}
     assert "north" not in bytes(model.requests[0].messages).decode()
@@ -288,7 +289,7 @@ async def test_an_analysis_comes_back_with_names() -> None:
 async def test_an_analysis_in_another_form_is_asked_for_once_more() -> None:
     whole = msgspec.json.encode(ANALYSIS).decode()
     model = RuleJudge(lambda case: whole if case.is_repair else '{"consensus": []}')
-    analysed = await Judge(model).analyse(REQUEST, [("m", "4"), ("n", "5")], within_s=5)
+    analysed = await Judge(metered(model)).analyse(REQUEST, [("m", "4"), ("n", "5")], within_s=5)
     assert analysed.analysis is not None
     assert analysed.ruling.input_tokens == 200
     never = RuleJudge(lambda case: "It depends.")
@@ -317,5 +318,62 @@ async def test_a_tool_call_is_judged_as_text() -> None:
 
 
 async def test_an_upstream_that_counts_no_tokens_is_counted_for() -> None:
-    judgement = await Judge(Meeting()).compare(REQUEST, ["four", "five"], within_s=5)
+    judgement = await Judge(metered(Meeting())).compare(REQUEST, ["four", "five"], within_s=5)
     assert all(it.input_tokens > 300 and it.output_tokens > 0 for it in judgement.rulings)
+
+
+class Uneven:
+    """One order fails at once; the other hangs after its first words."""
+
+    card = ModelCard(name="judge", window=100_000, price=PRICE)
+
+    def __init__(self, *, first_fails: bool) -> None:
+        self.asked = 0
+        self.gone = 0
+        self._failing = 1 if first_fails else 2
+
+    async def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+        self.asked += 1
+        at = self.asked
+        try:
+            yield Started("judge")
+            yield Text("Let me see.")
+            await asyncio.sleep(0.01 if at == self._failing else 3600)
+            raise UpstreamBroken("it broke", model="judge")
+        finally:
+            self.gone += 1
+
+
+@pytest.mark.parametrize("first_fails", [True, False])
+async def test_one_order_that_fails_settles_it_and_the_other_is_called_off(first_fails: bool) -> None:
+    """What it had come to is on its ruling all the same."""
+    model = Uneven(first_fails=first_fails)
+    async with asyncio.timeout(30):
+        judgement = await Judge(metered(model)).compare(REQUEST, ["four", "five"], within_s=3600)
+    assert (model.asked, model.gone) == (2, 2)
+    assert judgement.failed == "neither order brought a verdict: it failed: it broke"
+    failed = [it.failed for it in judgement.rulings]
+    assert failed[:: 1 if first_fails else -1] == [
+        "it failed: it broke",
+        "it was called off: the other order had failed",
+    ]
+    assert all(it.usd > 0 and it.output_tokens > 0 for it in judgement.rulings)
+
+
+async def test_where_one_order_cannot_be_asked_at_all_the_other_is_not_waited_for() -> None:
+    """It fails before the other has begun."""
+
+    class Once:
+        card = ModelCard(name="judge", window=100_000)
+        asked = 0
+
+        async def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+            self.asked += 1
+            if self.asked == 1:
+                raise UpstreamBroken("it broke")
+            await asyncio.sleep(3600)
+            yield Finished("stop")
+
+    async with asyncio.timeout(30):
+        judgement = await Judge(Once()).compare(REQUEST, ["four", "five"], within_s=3600)
+    assert judgement.failed == "neither order brought a verdict: it failed: it broke"

@@ -299,6 +299,50 @@ async def test_a_writer_that_fails_after_them_ends_the_answer_with_its_error() -
     assert made.verdict.path == "merge"
 
 
+async def test_who_has_not_answered_is_not_asked_to_write() -> None:
+    """Neither a best member that hangs nor one that refuses: the best of those that have answered writes."""
+    for steps in (({"delay_s": 3600}, "late"), ({"fail": "upstream_refused"},)):
+        best = member("best", *steps)
+        b = Picky("b", writes=ESSAY)
+        models = [best, member("a", POEM), b]
+        made = Made(models, abilities={"best": 0.95, "a": 0.5, "b": 0.6}, deadline_ms=200)
+        events = await made.ask(on_judge_failure="error")
+        verdict = last_verdict(events)
+        assert text_of(events) == ESSAY
+        assert (verdict.path, verdict.judge, verdict.degraded) == ("merge", "b", None)
+        assert len(best.requests) == 1
+        assert len(b.requests) == 3, "it answered, compared, and wrote"
+
+
+@pytest.mark.parametrize("otherwise", ["vote", "best", "error"])
+async def test_a_judge_that_is_named_and_hangs_takes_no_longer_than_all_may(otherwise: str) -> None:
+    """Half of the time for the comparison, what is left for the writing; then it is done without."""
+    hangs = member("j", {"delay_s": 3600}, "late")
+    made = Made([member("a", POEM), member("b", ESSAY), hangs], members=("a", "b"), judge="j", mode="merge")
+    request = request_of(constraints=Constraints(max_total_ms=400))
+    if otherwise == "error":
+        with pytest.raises(UpstreamBroken, match="the judge `j` gave no verdict"):
+            await made.ask(request, on_judge_failure=otherwise)
+    else:
+        assert text_of(await made.ask(request, on_judge_failure=otherwise)) == POEM
+    within_s = [asked.within_s or 0 for asked in hangs.requests]
+    assert len(within_s) == 2
+    assert sum(within_s) < 0.4
+    assert "the judge j failed" in (made.verdict.degraded or "") or otherwise == "error"
+
+
+async def test_a_writer_that_only_thinks_leaves_a_members_answer() -> None:
+    for end in ({"finish": "length"}, {"fail": "upstream_broken"}):
+        writer = member("j", {"thought": "Let me think."}, end)
+        models = [member("a", POEM), member("b", ESSAY), writer]
+        made = Made(models, members=("a", "b"), judge="j", mode="merge", abilities={"a": 0.5, "b": 0.9})
+        events = await made.ask()
+        verdict = last_verdict(events)
+        assert text_of(events) == ESSAY
+        assert (verdict.path, verdict.chosen) == ("best member", 1)
+        assert "the judge j failed" in (verdict.degraded or "")
+
+
 # Debates.
 
 
@@ -406,3 +450,27 @@ async def test_without_keeping_answers_the_record_says_who_agreed_and_not_on_wha
     assert b"7431" not in stored
     assert b"swordfish" not in stored
     assert made.verdict.clusters[0].members[:2] == (0, 1)
+
+
+async def test_calls_that_are_no_json_are_not_written_anew_but_given_as_they_are() -> None:
+    """The best member's: a caller that waits for a call gets one, and can refuse it in the usual way."""
+    broken = [{"tool_call": {"name": "get_weather", "arguments": said}} for said in ('{"city": ', "Rome")]
+    for mode in ("auto", "merge", "best-of", "debate", "vote"):
+        writer = Picky("j", writes="It is sunny.")
+        models = [member("a", broken[0]), member("b", broken[1]), writer]
+        made = Made(models, members=("a", "b"), judge="j", abilities={"a": 0.5, "b": 0.9}, mode=mode)
+        events = await made.ask(request_of("Weather?", tools=WEATHER))
+        (made_call,) = [event for event in events if isinstance(event, ToolCall)]
+        assert (made_call.name, made_call.arguments) == ("get_weather", "Rome")
+        assert events[-1] == Finished("tool_calls")
+        verdict = last_verdict(events)
+        assert (verdict.path, verdict.chosen, writer.requests) == ("best member", 1, [])
+        assert "JSON" in verdict.because
+
+
+async def test_members_that_talk_speak_for_all_where_no_call_can_be_compared() -> None:
+    broken = {"tool_call": {"name": "get_weather", "arguments": "Rome"}}
+    made = Made([member("a", broken), member("b", "42"), member("c", "41")], abilities=EVEN, mode="vote")
+    events = await made.ask(request_of("Weather?", tools=WEATHER))
+    assert not [event for event in events if isinstance(event, ToolCall)]
+    assert text_of(events) == "42"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from panels import Picky, member, request_of
+from panels import Picky, member, metered, request_of
 
-from junctor.chat import Finished, Routed, Started, Text, Usage
+from junctor.chat import Event, Finished, Routed, Started, Text, Thought, Usage
 from junctor.fusion.billing import Books
 from junctor.fusion.panel import Seat
 from junctor.fusion.plan import Plan
@@ -28,7 +28,9 @@ def teller_of(model: Picky) -> tuple[Teller, Record]:
     decision = begin(
         plan, seats, weights, decision_id="dec_1", request_id="req_1", prompt_tokens=9, took_us=1.0
     )
-    return Teller(Books({"w": model}, Resilience(Policy(attempts=1))), seats, record, decision), record
+    return Teller(
+        Books({"w": metered(model)}, Resilience(Policy(attempts=1))), seats, record, decision
+    ), record
 
 
 async def test_a_new_answer_is_passed_on_and_paid_for() -> None:
@@ -63,3 +65,35 @@ async def test_a_writer_without_usage_is_counted() -> None:
     (usage,) = [event for event in events if isinstance(event, Usage)]
     assert usage.output_tokens > 0
     assert record.roll.spent.usd > 0
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ({"thought": "Let me think.", "finish": "length"},),
+        ({"thought": "Let me think."}, {"fail": "upstream_broken"}),
+        ({"text": "  "},),
+    ],
+)
+async def test_a_writer_that_has_only_thought_has_not_begun(steps: tuple[dict[str, object], ...]) -> None:
+    """What it thought is not seen either: what follows is another's answer."""
+    teller, _ = teller_of(member("w", *steps))  # pyright: ignore[reportArgumentType]
+    seen = list[Event]()
+    with pytest.raises(NotWritten):
+        async for event in teller.write(replace(request_of(), model="w")):
+            seen.append(event)
+    assert [type(event) for event in seen] == [Routed]
+
+
+async def test_thoughts_come_with_the_first_words() -> None:
+    teller, _ = teller_of(member("w", {"thought": "Hm."}, {"text": "New."}))  # pyright: ignore[reportArgumentType]
+    events = [event async for event in teller.write(replace(request_of(), model="w"))]
+    assert [type(event) for event in events] == [
+        Routed,
+        Started,
+        Thought,
+        Text,
+        Usage,
+        Routed,
+        Finished,
+    ]

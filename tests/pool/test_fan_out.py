@@ -196,3 +196,62 @@ async def test_an_answer_can_be_said_again_as_it_was() -> None:
         Finished("tool_calls"),
     ]
     assert next(iter(say_again(reply))) == Started("a")
+
+
+class Timed:
+    """A model that answers after some time, and says when its call has ended."""
+
+    def __init__(self, name: str, after_s: float) -> None:
+        self.card = ModelCard(name=name)
+        self.ended = asyncio.Event()
+        self._after_s = after_s
+
+    async def answer(self, _: ChatRequest) -> AsyncGenerator[Event, None]:
+        try:
+            await asyncio.sleep(self._after_s)
+            yield Started(self.card.name)
+            yield Text(self.card.name)
+            yield Finished("stop")
+        finally:
+            self.ended.set()
+
+
+async def test_an_answer_that_came_in_time_counts_however_slowly_it_is_read() -> None:
+    """The deadline is long over when the second reply is read."""
+    models = [Timed("a", 0), Timed("b", 0.01), Timed("c", 0.02), Timed("late", 3600)]
+    read = list[Reply]()
+    async with aclosing(ask_all([Ask(model, REQUEST) for model in models], within_s=1.0)) as replies:
+        async for reply in replies:
+            read.append(reply)
+            await models[-1].ended.wait()
+    assert [(it.model, it.is_late) for it in read] == [
+        ("a", False),
+        ("b", False),
+        ("c", False),
+        ("late", True),
+    ]
+
+
+async def test_the_deadline_holds_while_nobody_reads() -> None:
+    """Who is late is cancelled then, and not when somebody looks."""
+    models = [Timed("a", 0), Timed("late", 3600)]
+    async with aclosing(ask_all([Ask(model, REQUEST) for model in models], within_s=0.05)) as replies:
+        assert (await anext(replies)).model == "a"
+        await models[1].ended.wait()
+        assert (await anext(replies)).is_late
+
+
+async def test_a_quorum_is_counted_as_answers_come_and_not_as_they_are_read() -> None:
+    models = [Timed("a", 0), Timed("b", 0.01), Timed("late", 3600)]
+    asks = [Ask(model, REQUEST) for model in models]
+    async with aclosing(ask_all(asks, quorum=2, grace_s=0.01)) as replies:
+        assert (await anext(replies)).model == "a"
+        await models[2].ended.wait()
+        assert [(it.model, it.is_late) async for it in replies] == [("b", False), ("late", True)]
+
+
+async def test_without_time_nobody_is_asked() -> None:
+    held = Held("held")
+    with pytest.raises(UpstreamTimeout):
+        await gather(held, within_s=0)
+    assert not held.asked.is_set()

@@ -28,7 +28,7 @@ from junctor.chat import (
     UpstreamTimeout,
     Usage,
 )
-from junctor.pool.metered import Metered, Spent, count_prompt_tokens
+from junctor.pool.metered import CLIENT_GONE, Charged, Metered, Spent, count_prompt_tokens
 
 pytestmark = pytest.mark.anyio
 
@@ -332,3 +332,43 @@ def test_any_prompt_can_be_counted(body: bytes) -> None:
     """The count needs no valid JSON and never fails."""
     request = ask(messages=msgspec.Raw(body + b'"data:;base64,' + body))
     assert count_prompt_tokens(request) > 0
+
+
+async def test_whoever_stands_around_others_hears_of_all_their_calls() -> None:
+    """As the ledger does, in tasks of their own too; but not of what its reader asks meanwhile."""
+
+    class Both:
+        card = ModelCard(name="both")
+
+        async def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+            async def listen(name: str) -> list[Event]:
+                return [event async for event in metered(name).answer(request)]
+
+            inner = Charged(metered("one"), within.append)
+            one = [event async for event in inner.answer(request)]
+            await asyncio.gather(listen("two"), listen("three"))
+            for event in one:
+                yield event
+
+    def metered(name: str) -> Metered:
+        line = Line(Clock(), Started(name), Text("x"), Usage(10, 1), Finished("stop"))
+        line.card = msgspec.structs.replace(line.card, name=name)
+        return Metered(line, lambda _, spent: ledger.append(spent))
+
+    ledger, heard, within = list[Spent](), list[Spent](), list[Spent]()
+    async for _ in Charged(Both(), heard.append).answer(ask()):
+        async for _ in metered("reader").answer(ask()):
+            pass
+    assert {spent.model for spent in ledger} == {"one", "two", "three", "reader"}
+    assert sorted(spent.model for spent in heard) == ["one", "three", "two"]
+    assert heard == [spent for spent in ledger if spent.model != "reader"]
+    assert [spent.model for spent in within] == ["one"]
+
+
+async def test_a_call_that_is_left_is_heard_of_too() -> None:
+    heard = list[Spent]()
+    line = Line(Clock(), Started("a"), Text("x"), Usage(10, 1), Finished("stop"))
+    async with aclosing(Charged(Metered(line, lambda _, spent: None), heard.append).answer(ask())) as events:
+        await anext(events)
+        assert not heard
+    assert [spent.outcome for spent in heard] == [CLIENT_GONE]

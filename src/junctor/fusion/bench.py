@@ -51,10 +51,9 @@ class Bench:
         self._weights = weights
         self._tokens = prompt_tokens
 
-    @property
-    def writer(self) -> str:
-        """Who writes what is merged: the judge that is named, else the best member."""
-        return self._plan.judge or self._seats[self._record.roll.best].name
+    def writer_of(self, heard: Collection[int]) -> str:
+        """Who writes what is merged: the judge that is named, else the best member that has answered."""
+        return self._plan.judge or self._best_of([self._seats[at].name for at in heard])
 
     def judge_of(self, shown: Collection[int], heard: Collection[int]) -> str | None:
         """Who judges the answers of the seats `shown`; None: there is nobody.
@@ -66,7 +65,10 @@ class Bench:
             return self._plan.judge
         names = {self._seats[at].name for at in shown}
         others = [self._seats[at].name for at in heard if self._seats[at].name not in names]
-        return others[self._weights.best(others)] if others else None
+        return self._best_of(others) if others else None
+
+    def _best_of(self, names: Sequence[str]) -> str:
+        return names[self._weights.best(names)]
 
     def weigh(self, judge: str) -> float:
         """What its verdict is worth in the vote, logits."""
@@ -96,17 +98,17 @@ class Bench:
         return Opinion(preferred=preferred, failed=judgement.failed)
 
     async def analyse(
-        self, told: Sequence[tuple[str, str]], request: ChatRequest, left_s: float
+        self, writer: str, told: Sequence[tuple[str, str]], request: ChatRequest, left_s: float
     ) -> tuple[Analysis | None, str | None]:
         """The answers compared, by whoever writes; or why there is no such comparison."""
-        if not self.can_pay(self.writer, 2, [text for _, text in told]):
+        if not self.can_pay(writer, 2, [text for _, text in told]):
             return None, "max_usd leaves nothing for it"
-        analysed = await self._ask(self.writer).analyse(request, told, within_s=min(JUDGE_S, left_s))
-        self._record.analysed(self.writer, analysed.analysis)
+        analysed = await self._ask(writer).analyse(request, told, within_s=min(JUDGE_S, left_s))
+        self._record.analysed(writer, analysed.analysis)
         return analysed.analysis, analysed.failed
 
     def _ask(self, judge: str) -> Judge:
-        return Judge(self._books.open(judge, self._record.roll.pay), prices=self._books.prices)
+        return Judge(self._books.open(judge, self._record.roll.pay))
 
     def do_without(self, judge: str, failure: str, *, leader: int) -> tuple[int, str]:
         """Whose answer is given without a judge, and why. `leader`: the seat whose answer leads.

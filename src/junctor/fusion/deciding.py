@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 
 from msgspec.structs import replace
@@ -57,6 +57,10 @@ class Decider:
         self._count()
         if len(heard) == 1 and not self._record.verdict.saved_answers:
             self._record.settle("one answer", "it is the only one that came", next(iter(heard)))
+            return
+        if self._has_tools and (calling := self._calling):
+            because = "no call has whole JSON arguments to be compared by: the best member's is given"
+            self._record.settle("best member", because, self._best_of(calling))
             return
         async with aclosing(self._choose(request)) as events:
             async for event in events:
@@ -117,7 +121,7 @@ class Decider:
         if len(apart) == 1:
             self._record.settle("best-of", "all give the same answer", apart[0])
             return
-        judge = self._bench.judge_of(apart, self._hearing.replies) or self._bench.writer
+        judge = self._bench.judge_of(apart, self._hearing.replies) or self.writer
         yield Judging(judge, len(apart))
         await self._judge("best-of", judge, apart, request)
 
@@ -134,11 +138,11 @@ class Decider:
 
     async def _merge(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """The answers are compared, for a new one to be written."""
-        writer = self._bench.writer
+        writer = self.writer
         yield Judging(writer, len(self._hearing.replies))
         told = self.told
         # Half of what is left: whoever compares for long leaves time to write without it.
-        self.analysis, failure = await self._bench.analyse(told, request, self._left_s() / 2)
+        self.analysis, failure = await self._bench.analyse(writer, told, request, self._left_s() / 2)
         if failure is not None:
             self._record.degrade(f"no analysis by {writer}: {failure}")
         self._record.write(writer, f"written by {writer} from {len(told)} answers")
@@ -181,6 +185,11 @@ class Decider:
         self._record.settle(path, because, chosen)
 
     @property
+    def writer(self) -> str:
+        """Who writes what is merged."""
+        return self._bench.writer_of(self._hearing.replies)
+
+    @property
     def leader(self) -> int:
         """Whose answer leads the vote; where nothing can be compared, the best member's."""
         return self._ballot.count()[0].members[0] if self._is_counted else self._best
@@ -192,12 +201,20 @@ class Decider:
     @property
     def _best(self) -> int:
         """The best of those that have answered."""
+        return self._best_of(self._hearing.replies)
+
+    def _best_of(self, seats: Iterable[int]) -> int:
         best, weights = self._record.roll.best, self._ballot.vote.weights
-        return max(self._hearing.replies, key=lambda at: (at == best, weights[at]))
+        return max(seats, key=lambda at: (at == best, weights[at]))
+
+    @property
+    def _calling(self) -> Sequence[int]:
+        """Whose answer is a call. It is given as it is: a new answer would be prose instead of a call."""
+        replies = self._hearing.replies.items()
+        return [at for at, reply in replies if reply.answer is not None and reply.answer.tool_calls]
 
     def _settle_best(self, why: str) -> None:
-        best = self._best
-        self._record.settle("best member", f"{why}: the best member's is given", best)
+        self._record.settle("best member", f"{why}: the best member's is given", self._best)
 
     @property
     def told(self) -> Sequence[tuple[str, str]]:

@@ -15,15 +15,16 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial, reduce
 from operator import add
 from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from junctor.chat import Analysis, ChatRequest, JunctorError, Model, Price, Ruling, collect
-from junctor.fusion.billing import Bill, Billed
+from junctor.chat import Analysis, ChatRequest, JunctorError, Model, Ruling, collect
+from junctor.fusion.billing import Bill, billed
 from junctor.fusion.case import (
     Material,
     Part,
@@ -46,6 +47,7 @@ ASKED = 2
 _TEMPERATURE = {"temperature": msgspec.Raw(b"0")}
 _JSON = msgspec.Raw(b'{"type":"json_object"}')
 _shuffle: Callable[[list[int]], None] = random.SystemRandom().shuffle
+_CALLED_OFF = Fault("judge_upstream_error", "was called off: the other order had failed")
 
 T = TypeVar("T")
 
@@ -95,6 +97,30 @@ class _Question(NamedTuple, Generic[T]):
     ends_at: float
 
 
+class _Recall:
+    """Ends questions that are under way."""
+
+    def __init__(self) -> None:
+        self._limits = set[asyncio.Timeout]()
+        self._is_off = False
+
+    async def wait_for(self, work: Awaitable[T]) -> T:
+        """What comes of it. Raises `TimeoutError` once it is called off."""
+        async with asyncio.timeout(0 if self._is_off else None) as limit:
+            self._limits.add(limit)
+            try:
+                return await work
+            finally:
+                self._limits.discard(limit)
+
+    def call_off(self) -> None:
+        """Of those that wait, and of those that are still to come."""
+        self._is_off = True
+        now = asyncio.get_running_loop().time()
+        for limit in self._limits:
+            limit.reschedule(now)
+
+
 class Judge:
     """A model that judges answers. It needs no state: any number of questions may be under way."""
 
@@ -105,30 +131,28 @@ class Judge:
         make_mark: Callable[[], str] = make_mark,
         shuffle: Callable[[list[int]], None] = _shuffle,
         clock: Callable[[], float] = time.monotonic,
-        prices: Mapping[str, Price] | None = None,
     ) -> None:
-        """`model`: metered. `shuffle`: in place. `clock` gives seconds, never backwards. `prices`: of those
-        that may answer for it."""
+        """`model`: metered, for what it costs. `shuffle`: in place. `clock`: seconds, never backwards."""
         self.model = model
         self._make_mark = make_mark
         self._shuffle = shuffle
         self._clock = clock
-        self._prices = prices
 
     async def compare(self, request: ChatRequest, candidates: Sequence[str], *, within_s: float) -> Judgement:
         """Which of 2 to 8 answers serves the request best. Never raises a `JunctorError`.
 
         Two questions at once, each with one repair, all within `within_s`, and on the account of `request`.
+        One that fails settles it: the other is called off.
         """
         order = self._draw_order(candidates)
         material, ends_at = material_of(request, candidates), self._clock() + within_s
+        recall = _Recall()
         async with asyncio.TaskGroup() as group:
-            asked = [
-                group.create_task(self._rule(request, material, order, ends_at, second=False)),
-                group.create_task(self._rule(request, material, order[::-1], ends_at, second=True)),
+            tasks = [
+                group.create_task(self._rule(request, material, order, ends_at, recall, second=False)),
+                group.create_task(self._rule(request, material, order[::-1], ends_at, recall, second=True)),
             ]
-        rulings = tuple(task.result() for task in asked)
-        one, two = rulings
+        one, two = rulings = tasks[0].result(), tasks[1].result()
         return Judgement(
             rulings=rulings,
             preferred=one.preferred if one.preferred == two.preferred else None,
@@ -156,7 +180,7 @@ class Judge:
             is_json=True,
             ends_at=self._clock() + within_s,
         )
-        heard = await self._ask(question)
+        heard = await self._ask(question, _Recall())
         fault = heard.found if isinstance(heard.found, Fault) else None
         failed = None if fault is None else f"it {fault.words}"
         return Analysed(
@@ -179,6 +203,7 @@ class Judge:
         material: Material,
         order: tuple[int, ...],
         ends_at: float,
+        recall: _Recall,
         *,
         second: bool,
     ) -> Ruling:
@@ -193,32 +218,37 @@ class Judge:
             is_json=False,
             ends_at=ends_at,
         )
-        heard = await self._ask(question)
+        heard = await self._ask(question, recall)
         if isinstance(heard.found, Fault):
+            recall.call_off()
             return _render_ruling(heard, order, None, f"it {heard.found.words}")
         preferred = None if heard.found == TIE else order[labels.index(heard.found)]
         return _render_ruling(heard, order, preferred, None)
 
-    async def _ask(self, question: _Question[T]) -> _Heard[T]:
-        """Ask, and once more where the reply is not in the form asked for."""
+    async def _ask(self, question: _Question[T], recall: _Recall) -> _Heard[T]:
+        """What it says, and what that took; of one that is called off, as far as it had come."""
         began, bills = self._clock(), [Bill()]
-        model = Billed(self.model, bills.append, self._prices)
+        found: T | Fault = _CALLED_OFF
+        with suppress(TimeoutError):
+            found = await recall.wait_for(self._find(question, billed(self.model, bills.append)))
+        return _Heard(found, reduce(add, bills), (self._clock() - began) * 1e3)
+
+    async def _find(self, question: _Question[T], model: Model) -> T | Fault:
+        """Ask, and once more where the reply is not in the form asked for."""
         found: T | Fault = Fault("judge_upstream_error", "had no time left")
         for _ in range(ASKED):
             if (left_s := question.ends_at - self._clock()) <= 0:
                 break
             try:
-                asked = self._render(question, left_s)
-                answer = await collect(model.answer(asked))
+                answer = await collect(model.answer(self._render(question, left_s)))
             except (JunctorError, TooLong) as error:
-                found = Fault("judge_upstream_error", f"failed: {error}")
-                break
+                return Fault("judge_upstream_error", f"failed: {error}")
             text = read_reply(answer)
             found = text if isinstance(text, Fault) else question.parse(text)
             if not isinstance(found, Fault):
                 break
             question = _with_repair(question, answer.text, found)
-        return _Heard(found, reduce(add, bills), (self._clock() - began) * 1e3)
+        return found
 
     def _render(self, question: _Question[T], left_s: float) -> ChatRequest:
         """The question as a request. Raises `TooLong`."""
@@ -246,7 +276,8 @@ def _tell_failure(rulings: Sequence[Ruling]) -> str | None:
     if not failures:
         return None
     brought = "neither order" if len(failures) == len(rulings) else "only one of the two orders"
-    return f"{brought} brought a verdict: {failures[0]}"
+    why = next(each for each in failures if each != f"it {_CALLED_OFF.words}")
+    return f"{brought} brought a verdict: {why}"
 
 
 def _with_repair(question: _Question[T], said: str, fault: Fault) -> _Question[T]:

@@ -124,13 +124,13 @@ class Sitting:
                         yield event
                 return
             except NotWritten as error:
-                self._decider.do_without(self._bench.writer, str(error))
+                self._decider.do_without(self._decider.writer, str(error))
         for event in self._teller.give(self._hearing.replies):
             yield event
 
     def _write(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """Raises `NotWritten` where the answers are too much for the writer, and for `max_usd`."""
-        writer, told = self._bench.writer, self._decider.told
+        writer, told = self._decider.writer, self._decider.told
         if not self._bench.can_pay(writer, 1, [text for _, text in told]):
             raise NotWritten("max_usd leaves nothing for it")
         try:

@@ -59,32 +59,35 @@ class Teller:
                     yield event
 
     async def write(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
-        """A new answer, as it comes. Raises `NotWritten` before its first words."""
-        begun, held = False, list[Event]()
+        """A new answer, as it comes. Raises `NotWritten` before its first words: thoughts alone are none."""
+        begun, held, finished = False, list[Event](), None
         writer = self._books.open(request.model, self._record.roll.pay)
         yield Routed(self._record.decide(self._decision))
         try:
             async with aclosing(writer.answer(request)) as events:
                 async for event in events:
                     match event:
-                        case Finished() if not begun:
-                            raise NotWritten("it said nothing")
                         case Finished():
-                            for last in self._end(event):
-                                yield last
+                            finished = event
                         case Usage() | Routed() | Drafted() | Settled() | Judging():
                             pass
                         case _:
-                            begun = begun or is_answer(event) or isinstance(event, Thought)
+                            begun = begun or is_answer(event)
                             held.append(event)
-                            if begun:
-                                for each in held:
-                                    yield each
-                                held.clear()
+                    if begun:
+                        for each in held:
+                            yield each
+                        held.clear()
         except JunctorError as error:
             if begun:
                 raise
             raise NotWritten(error.message) from error
+        if finished is None or not begun:
+            has_thought = any(isinstance(event, Thought) for event in held)
+            raise NotWritten("it thought, and said nothing" if has_thought else "it said nothing")
+        # Not before the call has ended: its bill is made out by then.
+        for last in self._end(finished):
+            yield last
 
     def _end(self, finished: Finished) -> Iterator[Event]:
         """What all of it took, the record as it is now complete, and the end."""

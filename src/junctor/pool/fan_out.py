@@ -10,15 +10,17 @@ after the last one was given.
 
 Whoever stops reading cancels the rest, and so does the deadline, and a quorum once its grace is over. The
 cancelled calls are seen off before this ends: what they cost is reported by then.
+
+Time is kept beside the reading: however slowly somebody reads, an answer that was whole before the deadline
+counts, and nobody is left at work after it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from math import inf
 from typing import NamedTuple
 
 import msgspec
@@ -83,27 +85,88 @@ async def ask_all(
     more. `clock` gives seconds, never backwards. Raises the first failure when nobody answers; its message
     names all.
     """
-    began = clock()
-    deadline = inf if within_s is None else began + within_s
-    replies = list[Reply]()
-    tasks = {asyncio.create_task(_ask(at, ask, within_s, clock)): at for at, ask in enumerate(asks)}
-    running: set[asyncio.Task[Reply]] = set(tasks)
+    calls, replies = _Calls(asks, within_s, quorum, grace_s, clock), list[Reply]()
     try:
-        while running and clock() < deadline:
-            left_s = None if deadline == inf else max(0.0, deadline - clock())
-            done, running = await asyncio.wait(running, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-            for task in sorted(done, key=tasks.__getitem__):
-                replies.append(task.result())
-                if quorum is not None and sum(reply.error is None for reply in replies) == quorum:
-                    deadline = min(deadline, clock() + grace_s)
-                yield replies[-1]
-        for task in sorted(running, key=tasks.__getitem__):
-            replies.append(_give_up(tasks[task], asks[tasks[task]], clock() - began))
+        while len(replies) < len(asks):
+            replies.append((await calls.ended.get()).result())
             yield replies[-1]
     finally:
-        await _call_off(tasks)
+        await calls.close()
     if replies and all(reply.error for reply in replies):
         raise _all_failed(replies)
+
+
+class _Calls:
+    """The calls of one fan-out while they are under way. They begin at once; whoever made it closes it."""
+
+    def __init__(
+        self,
+        asks: Sequence[Ask],
+        within_s: float | None,
+        quorum: int | None,
+        grace_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.ended = asyncio.Queue[asyncio.Future[Reply]]()
+        "As they end, one for each ask: those that are given up, too."
+        self._asks = asks
+        self._missing = quorum
+        "Answers that the quorum still needs."
+        self._grace_s = grace_s
+        self._clock = clock
+        self._began = clock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks = [asyncio.create_task(_ask(at, ask, within_s, clock)) for at, ask in enumerate(asks)]
+        self._awaited = {task: at for at, task in enumerate(self._tasks)}
+        for task in self._tasks:
+            task.add_done_callback(self._end)
+        if within_s is not None and within_s <= 0:
+            self._give_up()
+        elif within_s is not None:
+            self._wait_no_longer_than(within_s)
+
+    def _end(self, task: asyncio.Task[Reply]) -> None:
+        if self._awaited.pop(task, None) is None:
+            return
+        self.ended.put_nowait(task)
+        if self._missing is None or task.cancelled() or task.exception() is not None:
+            return
+        self._missing -= task.result().error is None
+        if self._missing == 0:
+            self._missing = None
+            self._wait_no_longer_than(self._grace_s)
+
+    def _wait_no_longer_than(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        if self._timer is not None and self._timer.when() <= until:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(until, self._give_up)
+
+    def _give_up(self) -> None:
+        """The deadline is over for those that are still at work."""
+        loop, waited_s = asyncio.get_running_loop(), self._clock() - self._began
+        for task, at in self._awaited.items():
+            given_up: asyncio.Future[Reply] = loop.create_future()
+            given_up.set_result(_given_up(at, self._asks[at], waited_s))
+            self.ended.put_nowait(given_up)
+            task.cancel()
+        self._awaited.clear()
+
+    async def close(self) -> None:
+        """Call off those that are still at work, and wait until all have let go."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._awaited:
+            task.cancel()
+        self._awaited.clear()
+        if running := [task for task in self._tasks if not task.done()]:
+            await asyncio.wait(running, timeout=SETTLE_S)
+        for task in self._tasks:
+            if task.done() and not task.cancelled():
+                task.exception()  # taken notice of: it is too late
 
 
 def say_again(reply: Reply) -> Iterator[Event]:
@@ -144,25 +207,13 @@ async def _keeping(events: AsyncGenerator[Event, None], kept: list[Event]) -> As
             yield event
 
 
-def _give_up(at: int, ask: Ask, waited_s: float) -> Reply:
+def _given_up(at: int, ask: Ask, waited_s: float) -> Reply:
     name = ask.model.card.name
     error = UpstreamTimeout(
         f"the model `{name}` had not answered after {waited_s:.3g} s, and was waited for no longer",
         model=name,
     )
     return Reply(at=at, model=name, error=error, took_s=waited_s, is_late=True)
-
-
-async def _call_off(tasks: Mapping[asyncio.Task[Reply], int]) -> None:
-    """Cancel those that are still at work, and wait until they have let go."""
-    running = [task for task in tasks if not task.done()]
-    for task in running:
-        task.cancel()
-    if running:
-        done, _ = await asyncio.wait(running, timeout=SETTLE_S)
-        for task in done:
-            if not task.cancelled():
-                task.exception()  # taken notice of: it is too late
 
 
 def _all_failed(replies: Sequence[Reply]) -> JunctorError:

@@ -1,4 +1,8 @@
-"""What an answer cost: `Metered` is a Model around a Model that counts and reports."""
+"""What an answer cost: `Metered` is a Model around a Model that counts and reports.
+
+`Charged` is a Model around any other, one that has several answer for it included: it hears of every metered
+call that is made on the way to its answers. So what a fusion says of its members is what the ledger counts.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from contextvars import ContextVar
 
 import msgspec
 
@@ -63,10 +68,18 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     "True when some of the tokens are our own count: the upstream gave none, or the answer was cut."
     text_seen: bool = False
     "Whether any piece of an answer was passed on."
+    reasoning_tokens: int = 0
+    "Those of `output_tokens` that were spent on reasoning, where the upstream says so."
 
 
 Report = Callable[[str, Spent], None]
 "Takes the id of the request and what one call made for it came to. Must not raise."
+
+Pay = Callable[[Spent], None]
+"Takes what one call came to. Must not raise."
+
+_payers: ContextVar[tuple[Pay, ...]] = ContextVar("payers", default=())
+"Who hears of the calls that begin now. Tasks take it with them: members are asked in tasks of their own."
 
 
 class Metered:
@@ -86,7 +99,7 @@ class Metered:
 
     async def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """As `Model.answer`. A stream that just stops is reported, and raised, as `UpstreamBroken`."""
-        meter = Meter(self.card, request, self._clock)
+        meter, payers = Meter(self.card, request, self._clock), _payers.get()
         try:
             async with aclosing(self._model.answer(request)) as events:
                 async for event in events:
@@ -101,7 +114,38 @@ class Metered:
             meter.abandon()
             raise
         finally:
-            self._report(request.id, meter.spent())
+            spent = meter.spent()
+            self._report(request.id, spent)
+            for pay in payers:
+                pay(spent)
+
+
+class Charged:
+    """Passes a model's events on untouched; `pay` hears of each metered call behind them, as it ends.
+
+    Of calls that others make in turn, too: whoever stands around a router or a fusion hears of all of theirs.
+    A call has ended when its events have: after `Finished`, not with it.
+    """
+
+    def __init__(self, model: Model, pay: Pay) -> None:
+        self.card: ModelCard = model.card
+        self._model = model
+        self._pay = pay
+
+    async def answer(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+        """As `Model.answer`."""
+        payers = (*_payers.get(), self._pay)
+        async with aclosing(self._model.answer(request)) as events:
+            while True:
+                # Only while the model is at work: the reader of these events makes calls of its own.
+                token = _payers.set(payers)
+                try:
+                    event = await anext(events)
+                except StopAsyncIteration:
+                    return
+                finally:
+                    _payers.reset(token)
+                yield event
 
 
 class Meter:
@@ -188,6 +232,7 @@ class Meter:
             outcome=OK if self.finished else self.outcome,
             estimated=usage.estimated,
             text_seen=self._first is not None,
+            reasoning_tokens=usage.reasoning_tokens,
         )
 
     def _usage_or_count(self) -> Usage:
