@@ -178,7 +178,7 @@ def test_who_makes_no_embeddings_is_a_mistake_of_the_settings(lines: str, words:
 def test_a_fusion_of_models_that_are_not_pulled_is_a_mistake_of_the_settings(tmp_path: Path) -> None:
     text = '[[fusions]]\nname = "f"\nmembers = ["qwen2.5-coder-0.5b", "auto"]'
     (mistake,) = find_mistakes(settings(text), environment(tmp_path))
-    assert mistake == "fusions[0].members: no model is called `qwen2.5-coder-0.5b`"
+    assert mistake == "fusions[0].members: no model is called `qwen2.5-coder-0.5b`; there are: auto"
 
 
 KEY = '[[keys]]\nname = "ann"\nsha256 = "' + "ab" * 32 + '"\n'

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from junctor.settings import Settings, find_config, parse_settings, read_environment, read_settings
+from junctor.settings import (
+    Settings,
+    add_lines,
+    find_config,
+    parse_settings,
+    read_environment,
+    read_settings,
+)
 from junctor.settings_check import SettingsError
 
 WHERE = Path("junctor.toml")
@@ -71,8 +78,51 @@ def test_every_mistake_is_named_at_once_with_its_line_and_a_suggestion() -> None
         "line 6: models[0].price: needs the key `output`",
         "line 7: models[0].price.input: must be a number, is a string",
         "line 8: models[1]: needs the key `provider`",
-        f"line 10: models[1].skills[0]: {CHOICES}; is 'toolz'; did you mean `tools`?",
+        f'line 10: models[1].skills[0]: {CHOICES}; is "toolz"; did you mean `tools`?',
     ]
+
+
+def test_what_types_cannot_say_is_named_beside_what_they_can() -> None:
+    """Nobody mends one mistake to hear of the next."""
+    problems = problems_of(
+        '[[models]]\nname = "a"\nprovider = "openai"\nskills = ["tool"]\nability = 72\n'
+        '[[fusions]]\nname = "f"\nmembers = ["a", "b", "a"]\nmode = "bestof"\nquorum = 5\ndeadline_ms = -4\n'
+    )
+    assert [problem.split(": ")[:2] for problem in problems] == [
+        ["line 4", "models[0].skills[0]"],
+        ["line 5", "models[0].ability"],
+        ["line 8", "fusions[0].members"],
+        ["line 9", "fusions[0].mode"],
+        ["line 10", "fusions[0].quorum"],
+        ["line 11", "fusions[0].deadline_ms"],
+    ]
+
+
+def test_a_mistake_in_a_name_is_not_followed_by_others_that_come_of_it() -> None:
+    """Where it is open which models there are, nobody is told that one is missing."""
+    rest = (
+        'provider = "x"\nfallbacks = ["b"]\n[[fusions]]\nname = "f"\nmembers = ["a", "auto"]\njudge = "a"\n'
+    )
+    for first in ("[[models]]\nname = 5\n", '[[models]]\nnmae = "a"\n', '[[modles]]\nname = "a"\n'):
+        problems = problems_of(first + rest + "[server]\nport = 70000\n")
+        assert not [problem for problem in problems if "no model is called" in problem], problems
+        assert problems[-1].startswith("line 10: server.port: must lie between"), "the rest is checked"
+
+
+def test_lines_are_found_for_mistakes_that_others_find(tmp_path: Path) -> None:
+    file = tmp_path / "junctor.toml"
+    file.write_text('[[models]]\nname = "a"\nprovider = "opnai"\n', encoding="utf-8")
+    error = SettingsError(
+        WHERE, ["as it was"], [("models[0].script", "is missing"), ("models[0].provider", "no")]
+    )
+    found = add_lines(error, file)
+    assert (found.path, found.problems) == (
+        file,
+        ["line 1: models[0].script: is missing", "line 3: models[0].provider: no"],
+    )
+    for nowhere in (None, tmp_path / "gone.toml"):
+        assert add_lines(error, nowhere).problems == ["as it was"]
+    assert add_lines(SettingsError(WHERE, ["no places"]), file).problems == ["no places"]
 
 
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:

@@ -37,7 +37,15 @@ def problems_of(text: str) -> list[str]:
         ('[[models]]\nname = "auto"\nprovider = "openai"', "reserved for the router"),
         ('[[models]]\nname = "fusion"\nprovider = "openai"', "reserved for a fusion"),
         ('[[models]]\nname = "a b"\nprovider = "openai"', "letters, digits"),
-        ('[[models]]\nname = "a"\nprovider = "x"\nfallbacks = ["b"]', "no model is called `b`"),
+        (
+            '[[models]]\nname = "a"\nprovider = "x"\nfallbacks = ["zz"]',
+            "no model is called `zz`; there are: a",
+        ),
+        ('[[models]]\nname = "a"\nprovider = "x"\nfallbacks = ["a"]', "`a` would fall back on itself"),
+        (
+            '[[models]]\nname = "a"\nprovider = "x"\n[[fusions]]\nname = "f"\njudge = "zz"',
+            "fusions[0].judge: no model is called `zz`; there are: a, auto",
+        ),
         ('[[models]]\nname = "a"\nprovider = "x"\n[[models]]\nname = "a"\nprovider = "x"', "stands twice"),
         ('[[keys]]\nname = "k"\nsha256 = "short"', "64 hexadecimal digits"),
         ('[[models]]\nname = "a"\nprovider = "x"\napi_key = "sk-1"', "did you mean `api_key_env`?"),

@@ -47,7 +47,7 @@ from junctor.settings import (
     ModelSettings,
     Settings,
 )
-from junctor.settings_check import SettingsError, suggestion
+from junctor.settings_check import SettingsError, suggestion_or_all
 from junctor.settings_meaning import check_fusions
 from junctor.wire.embeddings import RELAY as EMBEDDINGS
 
@@ -104,33 +104,48 @@ def choose_models(settings: Settings, environment: Environment) -> Sequence[Mode
 
 def find_mistakes(settings: Settings, environment: Environment) -> Iterator[str]:
     """What makes a key, a model or a fusion of the settings impossible to build, each as one sentence."""
+    names = {f"keys[{index}]": key.name for index, key in enumerate(settings.keys)}
+    names |= {f"models[{index}]": model.name for index, model in enumerate(settings.models)}
+    for place, words in find_places(settings, environment):
+        table = place.partition(".")[0]
+        yield f"{table} ({names[table]}): {words}" if table in names else f"{place}: {words}"
+
+
+def find_places(settings: Settings, environment: Environment) -> Iterator[tuple[str, str]]:
+    """The same, each as (place in the file, sentence)."""
     for index, key in enumerate(settings.keys):
-        yield from _key_mistakes(key, f"keys[{index}] ({key.name})")
+        yield from ((f"keys[{index}].{field}", words) for field, words in _key_mistakes(key))
     for index, model in enumerate(settings.models):
-        at = f"models[{index}] ({model.name})"
-        if model.kind == "embeddings":
-            yield from _embeddings_mistakes(model, at)
-        if model.provider == LOCAL:
-            yield from _local_mistakes(model, at, weights_dir(settings, environment))
-        elif model.provider == SCRIPTED:
-            yield from _script_mistakes(model, at)
-        elif model.provider not in PROVIDERS and model.base_url is None:
-            hint = suggestion(model.provider, PROVIDERS) or f"; known: {', '.join(PROVIDERS)}"
-            yield f"{at}: provider `{model.provider}` is not in the catalogue and has no base_url{hint}"
-        else:
-            yield from _upstream_mistakes(model, at, environment)
+        found = _model_mistakes(model, settings, environment)
+        yield from ((f"models[{index}].{field}", words) for field, words in found)
     if not settings.models:  # those that are pulled: not known to whom reads the file alone
-        found = check_fusions(settings.fusions, choose_models(settings, environment))
-        yield from (f"{at}: {words}" for at, words in found)
+        yield from check_fusions(settings.fusions, choose_models(settings, environment))
 
 
-def _key_mistakes(key: KeySettings, at: str) -> Iterator[str]:
+def _key_mistakes(key: KeySettings) -> Iterator[tuple[str, str]]:
     try:
         grant = caller_key(key)
     except (BadRequest, OverflowError, ValueError) as error:
-        yield f"{at}: {error}"
+        yield "expires", str(error)
     else:
-        yield from (f"{at}: `{field}` {words}" for field, words in find_key_mistakes(grant, key.name).items())
+        found = find_key_mistakes(grant, key.name)
+        yield from ((field, f"`{field}` {words}") for field, words in found.items())
+
+
+def _model_mistakes(
+    model: ModelSettings, settings: Settings, environment: Environment
+) -> Iterator[tuple[str, str]]:
+    if model.kind == "embeddings":
+        yield from _embeddings_mistakes(model)
+    if model.provider == LOCAL:
+        yield from _local_mistakes(model, weights_dir(settings, environment))
+    elif model.provider == SCRIPTED:
+        yield from _script_mistakes(model)
+    elif model.provider not in PROVIDERS and model.base_url is None:
+        hint = suggestion_or_all(model.provider, PROVIDERS)
+        yield "provider", f"provider `{model.provider}` is not in the catalogue and has no base_url{hint}"
+    else:
+        yield from _upstream_mistakes(model, environment)
 
 
 def caller_key(key: KeySettings) -> CallerKey:
@@ -149,36 +164,37 @@ def caller_key(key: KeySettings) -> CallerKey:
     )
 
 
-def _embeddings_mistakes(model: ModelSettings, at: str) -> Iterator[str]:
+def _embeddings_mistakes(model: ModelSettings) -> Iterator[tuple[str, str]]:
     dialect = PROVIDERS.get(model.provider, _NO_PROVIDER).dialect
     if model.provider == LOCAL or dialect != "openai_chat":
-        yield f"{at}: provider {model.provider} makes no embeddings; OpenAI and servers of its API do"
+        yield "provider", f"provider {model.provider} makes no embeddings; OpenAI and servers of its API do"
     if model.dialect is not None:
-        yield f"{at}: leave out `dialect`: embeddings have OpenAI's wire format, and no other"
+        yield "dialect", "leave out `dialect`: embeddings have OpenAI's wire format, and no other"
 
 
-def _upstream_mistakes(model: ModelSettings, at: str, environment: Environment) -> Iterator[str]:
+def _upstream_mistakes(model: ModelSettings, environment: Environment) -> Iterator[tuple[str, str]]:
     variable = _key_variable(model)
     key = environment.secret(variable) if variable else None
     if variable and key is None:
-        yield f"{at}: the environment variable {variable} is not set; it must hold the provider's key"
+        field = "provider" if model.api_key_env is None else "api_key_env"
+        yield field, f"the environment variable {variable} is not set; it must hold the provider's key"
     if model.base_url is not None and "@" in model.base_url:
-        yield f"{at}: base_url must not hold a user name or a password; name a variable with api_key_env"
+        yield "base_url", "base_url must not hold a user name or a password; name a variable with api_key_env"
         return
     try:
         Target(model.base_url or PROVIDERS[model.provider].base_url, {"authorization": key or ""})
     except ValueError as error:
-        yield f"{at}: {error}"
+        yield "base_url", str(error)
 
 
-def _script_mistakes(model: ModelSettings, at: str) -> Iterator[str]:
+def _script_mistakes(model: ModelSettings) -> Iterator[tuple[str, str]]:
     if not model.script and model.kind == "chat":
-        yield f"{at}: provider scripted needs a `script`"
+        yield "script", 'provider scripted needs a `script`, such as [{ text = "Hi" }]'
         return
     try:
         _script(model)
     except BadRequest as error:
-        yield f"{at}: {error.message}"
+        yield "script", error.message
 
 
 def _script(model: ModelSettings) -> Script:
@@ -186,20 +202,21 @@ def _script(model: ModelSettings) -> Script:
     return parse_script(list(model.script) or ([{"turn": True}] if model.kind == "embeddings" else []))
 
 
-def _local_mistakes(model: ModelSettings, at: str, folder: Path) -> Iterator[str]:
-    name = model.model or model.name
+def _local_mistakes(model: ModelSettings, folder: Path) -> Iterator[tuple[str, str]]:
+    name, field = model.model or model.name, "model" if model.model else "name"
     if name not in shipped():
-        yield f"{at}: no local model is named `{name}`{suggestion(name, shipped())}"
+        yield field, f"no local model is named `{name}`{suggestion_or_all(name, shipped())}"
     elif installed(named(name), folder) is None:
-        yield f"{at}: its weights are not here; run `junctor pull {name}`"
+        yield field, f"its weights are not here; run `junctor pull {name}`"
     if find_spec("xllamacpp") is None:
-        yield f"{at}: the local engine is not installed; run `pip install 'junctor[local]'`"
+        yield "provider", "the local engine is not installed; `pip install '.[local]'`, in a clone of Junctor"
 
 
 async def choose_members(settings: Settings, environment: Environment) -> list[Member]:
     """The models with their cards; list prices are looked up. Raises `SettingsError`."""
     if mistakes := list(find_mistakes(settings, environment)):
-        raise SettingsError(Path("junctor.toml"), mistakes)
+        places = list(find_places(settings, environment))
+        raise SettingsError(Path("junctor.toml"), mistakes, places)
     models = choose_models(settings, environment)
     refs = {model.name: ref for model in models if (ref := _price_ref(model))}
     prices = await look_up_prices(refs.values(), environment.cache_dir / "prices.json") if refs else {}

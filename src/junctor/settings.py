@@ -7,6 +7,7 @@ variable that holds one. The structs of the file stand in `settings_tables.py`, 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from configparser import ConfigParser
@@ -16,7 +17,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from junctor.settings_check import SettingsError, check_tables, sort_by_line
+from junctor.settings_check import SettingsError, check_tables, mend_tables, sort_by_line
 from junctor.settings_meaning import check_meaning
 from junctor.settings_tables import (
     EjectionSettings,
@@ -52,6 +53,7 @@ __all__ = [
     "ShadowSettings",
     "StoreSettings",
     "TimeoutSettings",
+    "add_lines",
     "find_config",
     "parse_settings",
     "read_environment",
@@ -102,14 +104,37 @@ def parse_settings(text: str, path: Path) -> Settings:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(path, [f"is not valid TOML: {error}"]) from error
-    problems = check_tables(tables, Settings, text)
-    if problems:
-        raise SettingsError(path, problems)
-    settings = msgspec.convert(tables, Settings, dec_hook=_decode_path)
-    problems = sort_by_line(check_meaning(settings), text)
-    if problems:
-        raise SettingsError(path, problems)
+    mistakes = list(check_tables(tables, Settings))
+    broken = [at for at, _ in mistakes]
+    settings = msgspec.convert(
+        mend_tables(tables, Settings) if mistakes else tables, Settings, dec_hook=_decode_path
+    )
+    meant = check_meaning(settings, knows_names=not any(map(_is_about_names, broken)))
+    mistakes += [(at, words) for at, words in meant if not any(_is_within(at, place) for place in broken)]
+    if mistakes:
+        raise SettingsError(path, sort_by_line(mistakes, text))
     return settings
+
+
+_NAMES = re.compile(r"[^.\[]+|(models|fusions)\[\d+\](\.name)?")
+"Places whose mistakes leave it open which models and fusions there are."
+
+
+def _is_about_names(place: str) -> bool:
+    return _NAMES.fullmatch(place) is not None
+
+
+def _is_within(place: str, other: str) -> bool:
+    """Whether one mistake may come of the other: what is wrong there was left out, or made up."""
+    return place == other or place.startswith((f"{other}.", f"{other}["))
+
+
+def add_lines(error: SettingsError, path: Path | None) -> SettingsError:
+    """The same error, with the lines of what is wrong in this file; without a file as it is."""
+    try:
+        return error if path is None else error.with_lines(path, path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return error
 
 
 def find_config(explicit: Path | None = None) -> Path | None:

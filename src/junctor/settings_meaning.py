@@ -8,7 +8,7 @@ from math import inf
 
 from msgspec.structs import asdict
 
-from junctor.settings_check import suggestion
+from junctor.settings_check import suggestion_or_all
 from junctor.settings_tables import FusionSettings, ModelSettings, Settings, ShadowSettings
 
 ROUTER = "auto"
@@ -26,15 +26,18 @@ VARIABLE = re.compile(r"[A-Za-z_]\w{0,127}", re.ASCII)
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
-def check_meaning(settings: Settings) -> Iterator[tuple[str, str]]:
-    """What is wrong, each as (path, sentence)."""
+def check_meaning(settings: Settings, *, knows_names: bool = True) -> Iterator[tuple[str, str]]:
+    """What is wrong, each as (path, sentence). Without `knows_names`: nothing of who names whom."""
     for index, model in enumerate(settings.models):
         yield from _check_model(model, f"models[{index}]")
-        yield from _check_names(settings.models, index)
+        if knows_names:
+            yield from _check_names(settings.models, index)
     for index, key in enumerate(settings.keys):
         if not SHA256.fullmatch(key.sha256):
             yield f"keys[{index}].sha256", "must be 64 hexadecimal digits; `junctor keys new NAME` makes them"
-    yield from check_fusions(settings.fusions, settings.models or None)
+    yield from check_fusions(settings.fusions, (settings.models or None) if knows_names else None)
+    if settings.routing.shadow is not None:
+        yield from _check_shadow(settings.routing.shadow, settings.models if knows_names else ())
     yield from _check_ranges(settings)
 
 
@@ -56,8 +59,10 @@ def _check_names(models: Sequence[ModelSettings], index: int) -> Iterator[tuple[
     if names.index(model.name) < index:
         yield f"{at}.name", f"`{model.name}` stands twice; each model needs a name of its own"
     for name in model.fallbacks:
-        if name not in names:
-            yield f"{at}.fallbacks", f"no model is called `{name}`{suggestion(name, names)}"
+        if name == model.name:
+            yield f"{at}.fallbacks", f"`{name}` would fall back on itself; name another model"
+        elif name not in names:
+            yield f"{at}.fallbacks", f"no model is called `{name}`{suggestion_or_all(name, names)}"
         elif models[names.index(name)].kind != model.kind:
             yield f"{at}.fallbacks", f"`{name}` is not of the same kind: one makes embeddings, one chats"
 
@@ -77,7 +82,7 @@ def _check_shadow(shadow: ShadowSettings, models: Sequence[ModelSettings]) -> It
         yield "routing.shadow.max_usd_per_day", "must be 0 or more"
     chats = [model.name for model in models if model.kind == "chat"]
     if shadow.judge is not None and models and shadow.judge not in chats:
-        hint = suggestion(shadow.judge, chats)
+        hint = suggestion_or_all(shadow.judge, chats)
         yield "routing.shadow.judge", f"no chat model is called `{shadow.judge}`{hint}"
 
 
@@ -152,7 +157,7 @@ def _objection_to_model(
     kinds = {model.name: model.kind for model in models}
     if name not in kinds:
         known = [each for each, kind in kinds.items() if kind == "chat"]
-        return f"no model is called `{name}`{suggestion(name, [*known, ROUTER, *others])}"
+        return f"no model is called `{name}`{suggestion_or_all(name, [*known, ROUTER, *others])}"
     return f"`{name}` makes embeddings, and no answers" if kinds[name] == "embeddings" else None
 
 
@@ -216,7 +221,6 @@ def _check_ranges(settings: Settings) -> Iterator[tuple[str, str]]:
     shares = {"retries.share": settings.retries.share, "hedging.share": settings.hedging.share}
     if settings.routing.shadow is not None:
         shares["routing.shadow.share"] = settings.routing.shadow.share
-        yield from _check_shadow(settings.routing.shadow, settings.models)
     for path, share in shares.items():
         if not 0 <= share <= 1:
             yield path, "must lie between 0 and 1"

@@ -178,7 +178,8 @@ class FusionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Who is asked: 1 to 8 chat models, or `auto`. A name that stands n times is asked n times. Left out: all
     chat models of the pool, or the five ablest of more."""
     judge: str | None = None
-    "Who decides where the vote is close, and writes merged answers; left out: the best member."
+    """Who decides where the vote is close, and writes merged answers: a chat model of the pool, or `auto`.
+    Left out: the best member."""
     judge_accuracy: float = 0.6
     "How often the judge prefers the right one of two answers, 0.5..1, until that is measured."
     mode: Literal["auto", "vote", "best-of", "merge", "debate"] = "auto"

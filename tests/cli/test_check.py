@@ -117,3 +117,43 @@ def test_a_named_file_that_is_missing_is_an_error(junctor: Junctor) -> None:
     done = junctor("check", "--config", "nowhere.toml")
     assert done.exit_code == 1
     assert "nowhere.toml: cannot be read" in done.stderr.replace("\n", " ")
+
+
+def test_what_only_the_surroundings_show_has_its_line_too(home: Path, junctor: Junctor) -> None:
+    """A script, a provider, a variable: found when the models are put together, and told with their lines."""
+    (home / "junctor.toml").write_text(
+        '[[models]]\nname = "a"\nprovider = "scripted"\n[[models]]\nname = "b"\nprovider = "opnai"\n'
+        '[[models]]\nname = "c"\nprovider = "scripted"\nscript = [{ txet = "x" }]\n'
+        '[[models]]\nname = "d"\nprovider = "openai"\nmodel = "x"\n'
+    )
+    done = junctor("check")
+    assert done.exit_code == 1
+    told = " ".join(done.stderr.split())
+    for words in (
+        "line 1: models[0].script: provider scripted needs a `script`",
+        "line 6: models[1].provider: provider `opnai` is not in the catalogue and has no base_url; did",
+        "line 10: models[2].script:",
+        "line 13: models[3].provider: the environment variable OPENAI_API_KEY is not set",
+    ):
+        assert words in told
+
+
+def test_what_serve_refuses_is_no_ok(home: Path, junctor: Junctor) -> None:
+    """A server that others can reach wants a key: of the file, or of the database."""
+    (home / "junctor.toml").write_text(f'[server]\nhost = "0.0.0.0"\n{GOOD}')
+    done = junctor("check")
+    assert done.exit_code == 1
+    assert "line 2: server.host: 0.0.0.0 can be reached" in " ".join(done.stderr.split())
+    assert junctor("keys", "create", "ann").exit_code == 0
+    assert junctor("check").exit_code == 0
+
+
+def test_a_key_for_a_model_that_is_not_there_is_noted(home: Path, junctor: Junctor) -> None:
+    key = f'[[keys]]\nname = "k"\nsha256 = "{"ab" * 32}"\nmodels = ["a", "auto", "panl", "general-high"]\n'
+    (home / "junctor.toml").write_text(f'{GOOD}[[fusions]]\nname = "panel"\nmembers = ["a", "b", "b"]\n{key}')
+    done = junctor("check")
+    assert done.exit_code == 0
+    noted = [line for line in done.stdout.splitlines() if line.startswith("note: key")]
+    assert noted == [
+        "note: key k: the key has no use of `panl` so far: nothing here is called so; did you mean `panel`?"
+    ]

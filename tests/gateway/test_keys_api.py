@@ -177,7 +177,7 @@ def test_a_name_that_nothing_has_is_told_in_the_reply(server: Running) -> None:
     made = call(server, "POST", "/api/keys", BOSS, {"name": "a", "models": ["smal", "large", "general-high"]})
     assert made.status == 201
     (warning,) = made.json["warnings"]
-    assert "`smal`; did you mean `small`?" in warning
+    assert "`smal` so far: nothing here is called so; did you mean `small`?" in warning
     changed = call(server, "PATCH", f"/api/keys/{made.json['id']}", BOSS, {"models": ["fusion", "auto"]})
     assert changed.json["warnings"] == []
     listed = {it["name"]: it["warnings"] for it in call(server, "GET", "/api/keys", BOSS).json["keys"]}

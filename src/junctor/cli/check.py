@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import typer
 
-from junctor.assemble import Member, choose_members
+from junctor.assemble import Member, choose_members, database_path
 from junctor.chat import ModelCard
 from junctor.cli.terminal import ConfigOption, console, load, plain_errors
 from junctor.fusion.bench import JUDGE_S, VERDICT_TOKENS
+from junctor.fusions import names_for_keys
+from junctor.gateway.admit import is_loopback
+from junctor.gateway.key_store import KeyStore
+from junctor.gateway.keys import find_unknown_models
 from junctor.pool.upstream import DEFAULT_MAX_TOKENS
-from junctor.settings import FusionSettings
+from junctor.settings import CONFIG_NAME, Environment, FusionSettings, KeySettings, Settings, add_lines
 from junctor.settings_check import SettingsError
+from junctor.store.database import Database
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,10 +34,12 @@ def check(config: ConfigOption = None) -> None:
         if path is None:
             console.print("No junctor.toml here; `junctor serve` would use the local models that are pulled.")
         try:
-            members = asyncio.run(choose_members(settings, environment))
+            members = asyncio.run(_try_out(settings, environment))
         except SettingsError as error:
-            raise SettingsError(path or error.path, error.problems) from error
-    for advice in (*advise(members), *advise_fusions(settings.fusions, members)):
+            raise add_lines(error, path) from error
+    names = names_for_keys(settings, [member.card.name for member in members])
+    notes = (*advise(members), *advise_fusions(settings.fusions, members), *advise_keys(settings.keys, names))
+    for advice in notes:
         console.print(f"[yellow]note:[/] {advice}", soft_wrap=True)
     shown = path or "the defaults"
     console.print(
@@ -39,6 +47,35 @@ def check(config: ConfigOption = None) -> None:
         f"{len(settings.keys)} key(s)",
         soft_wrap=True,
     )
+
+
+async def _try_out(settings: Settings, environment: Environment) -> list[Member]:
+    """All that `junctor serve` does before it listens. Raises `SettingsError`."""
+    members = await choose_members(settings, environment)
+    if await is_open_door(settings, environment):
+        words = (
+            f"{settings.server.host} can be reached from other machines, and no API key is configured; make "
+            "one with `junctor keys create NAME`, or listen on 127.0.0.1"
+        )
+        raise SettingsError(Path(CONFIG_NAME), [f"server.host: {words}"], [("server.host", words)])
+    return members
+
+
+async def is_open_door(settings: Settings, environment: Environment) -> bool:
+    """Whether others than this machine could use the server without any key; `junctor serve` refuses that."""
+    if settings.keys or is_loopback(settings.server.host):
+        return False
+    path = database_path(settings, environment)
+    if not path.is_file():
+        return True
+    async with Database(path) as database:
+        return all(key.revoked_at is not None for key in await KeyStore(database).keys())
+
+
+def advise_keys(keys: Sequence[KeySettings], names: Collection[str]) -> Iterator[str]:
+    """What keys of the file name that nothing has. `names`: all that a key may name."""
+    for key in keys:
+        yield from (f"key {key.name}: {words}" for words in find_unknown_models(key.models, names))
 
 
 def advise(members: list[Member]) -> Iterator[str]:

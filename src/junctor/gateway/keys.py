@@ -213,7 +213,7 @@ def find_unknown_models(models: Iterable[str], known: Collection[str]) -> tuple[
     No mistakes: a model may be added to the pool after the key. Until then the key has no use of the name.
     """
     return tuple(
-        f"nothing here is called `{name[:200]}`{suggest(name, known)}; the key has no use of it so far"
+        f"the key has no use of `{name[:200]}` so far: nothing here is called so{suggest(name, known)}"
         for name in dict.fromkeys(models)
         if name not in known
     )
