@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,8 @@ import pytest
 
 from command import Junctor
 from junctor.chat import Candidate, Decision, Draft, Escalation, Step
+from junctor.cli.why import print_outcome
+from junctor.pool.ledger_store import LedgerRow
 from junctor.routing.store import DecisionStore
 from junctor.store.database import Database
 from running import running
@@ -80,6 +83,49 @@ def test_without_an_id_it_explains_the_newest(answered: Mapping[str, str], junct
     newest = junctor("why")
     assert newest.exit_code == 0
     assert newest.stdout == junctor("why", answered["x-request-id"]).stdout
+
+
+def test_a_refusal_is_told_as_one(home: Path, junctor: Junctor) -> None:
+    """Nobody was asked: there is neither an answer nor a price to compare, and the words are not kept."""
+    refused: list[str] = []
+    with (
+        running(CONFIG, home / "data") as server,
+        openai.OpenAI(base_url=server.api, api_key="none", max_retries=0) as client,
+    ):
+        for limit in ({"max_usd": 1e-12}, {"quality": 1}):
+            with pytest.raises(openai.UnprocessableEntityError) as caught:
+                client.chat.completions.create(
+                    model="auto", messages=[{"role": "user", "content": "Hi"}], extra_body={"junctor": limit}
+                )
+            refused.append(caught.value.response.headers["x-request-id"])
+    for request_id in refused:
+        said = " ".join(junctor("why", request_id).stdout.split())
+        assert said.startswith(f"{request_id}: asked for auto, and refused before any model was asked (422 ")
+        assert "the limits that it states are not kept; its reply named each" in said
+        assert "would have cost" not in said
+
+
+@pytest.mark.parametrize(("saved", "words"), [(0.25, "0.25 USD saved."), (-0.25, "0.25 USD more was spent.")])
+def test_what_was_spent_on_top_is_not_told_as_a_saving(
+    capsys: pytest.CaptureFixture[str], saved: float, words: str
+) -> None:
+    row = LedgerRow(
+        request_id="req_1",
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        caller="",
+        route="/v1/chat/completions",
+        asked_model="auto",
+        stream=False,
+        model="small",
+        strongest_model="large",
+        strongest_usd=1.0,
+        saved_usd=saved,
+        attempts=1,
+        outcome="ok",
+        http_status=200,
+    )
+    print_outcome(row)
+    assert words in capsys.readouterr().out
 
 
 def test_without_an_id_and_a_request_it_says_so(home: Path, junctor: Junctor) -> None:

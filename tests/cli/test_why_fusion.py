@@ -74,7 +74,7 @@ def test_a_merge_is_told_with_its_analysis(home: Path, junctor: Junctor) -> None
 def test_one_that_came_to_nothing_is_told_too(home: Path, junctor: Junctor) -> None:
     said = explained(Verdict(fusion="f", mode="vote"), home, junctor)
     assert "no answer was given." in said
-    assert "by nothing yet; votes: none" in said
+    assert "mode vote, nothing came of it; votes: none" in said
 
 
 def test_answers_that_are_not_kept_are_told_as_such(home: Path, junctor: Junctor) -> None:

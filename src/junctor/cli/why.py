@@ -23,6 +23,15 @@ from junctor.store.database import Database
 
 _REPLY = re.compile(r"^(chatcmpl-|resp_|msg_)(?=[0-9a-f]{32}$)")
 "Ids of replies end like those of their requests."
+_REFUSED = 400
+"Statuses from here on are refusals."
+_REFUSALS = {
+    "no_model_fits": "the limits that it states are not kept; its reply named each, with its figure",
+    "model_not_found": "nothing here is called so",
+    "insufficient_quota": "the key's budget is spent, or what is left is less than this may cost",
+    "rate_limit_exceeded": "the key's requests or tokens of the minute are used up",
+}
+"What the ledger's outcomes say, in words."
 
 
 def add_to(app: typer.Typer) -> None:
@@ -49,7 +58,7 @@ def why(
     elif decision is not None:
         _print_decision(decision)
     if row is not None:
-        _print_outcome(row)
+        print_outcome(row)
 
 
 async def _find(path: Path, wanted: str | None) -> tuple[Decision | None, LedgerRow | None]:
@@ -83,7 +92,7 @@ def _print_decision(decision: Decision) -> None:
     if decision.escalation is not None:
         _print_escalation(decision.escalation, decision.chosen)
     table = Table(box=box.SIMPLE_HEAD, expand=True)
-    for heading in ("model", "quality", "cost, µUSD", "first / all, ms"):
+    for heading in ("model", "quality", "est. µUSD", "first / all, ms"):
         table.add_column(heading, no_wrap=True, justify="left" if heading == "model" else "right")
     table.add_column("why not", ratio=1)
     for candidate in decision.candidates:
@@ -165,7 +174,11 @@ def _ms(value: float | None) -> str:
     return "?" if value is None else f"{value:.0f}"
 
 
-def _print_outcome(row: LedgerRow) -> None:
+def print_outcome(row: LedgerRow) -> None:
+    """What a request came to: who answered, how long it took, and what it cost beside the strongest."""
+    if row.attempts == 0 and row.http_status >= _REFUSED:
+        _print_refusal(row)
+        return
     first = "" if row.first_token_ms is None else f", first text after {row.first_token_ms:.0f} ms"
     counted = "about " if row.tokens_estimated else ""
     console.print(
@@ -178,6 +191,17 @@ def _print_outcome(row: LedgerRow) -> None:
     if row.strongest_model is not None:
         console.print(
             f"{row.strongest_model}, the strongest, would have cost {render_usd(row.strongest_usd)} USD: "
-            f"{render_usd(row.saved_usd)} USD saved.",
+            f"{render_usd(abs(row.saved_usd))} USD {'saved' if row.saved_usd >= 0 else 'more was spent'}.",
             soft_wrap=True,
         )
+
+
+def _print_refusal(row: LedgerRow) -> None:
+    """Of a request that came to nothing: there is no decision, and it cost nothing."""
+    because = _REFUSALS.get(row.outcome, "its reply said why")
+    console.print(
+        f"{row.request_id}: asked for [bold]{plain(row.asked_model) or 'nothing that could be read'}[/], and "
+        f"refused before any model was asked ({row.http_status} {plain(row.outcome)}): {because}. It cost "
+        "nothing; the words of the refusal are not kept.",
+        soft_wrap=True,
+    )

@@ -27,7 +27,7 @@ def print_fusion(decision: Decision, verdict: Verdict) -> None:
     console.print(f"[bold]{_headline(verdict, names)}[/]{because}.", soft_wrap=True)
     console.print(
         f"[dim]{decision.id} for {decision.request_id}; fusion {plain(verdict.fusion)}, mode {verdict.mode}, "
-        f"by {plain(verdict.path) or 'nothing yet'}; votes: {plain(verdict.votes) or 'none'}[/]",
+        f"{_by(verdict)}; votes: {plain(verdict.votes) or 'none'}[/]",
         soft_wrap=True,
     )
     console.print(_members(verdict, names))
@@ -51,6 +51,10 @@ def names_of(verdict: Verdict) -> list[str]:
         plain(name) if models.count(name) == 1 else f"{plain(name)} #{models[:at].count(name) + 1}"
         for at, name in enumerate(models)
     ]
+
+
+def _by(verdict: Verdict) -> str:
+    return f"by {plain(verdict.path)}" if verdict.path else "nothing came of it"
 
 
 def _headline(verdict: Verdict, names: Sequence[str]) -> str:
@@ -110,7 +114,7 @@ def _clusters(verdict: Verdict, names: Sequence[str]) -> Table:
     table = _table()
     table.add_column("group", no_wrap=True)
     _add_words(table, "answer", 1)
-    _add_figures(table, "right with")
+    _add_figures(table, "p(right)")
     _add_words(table, "given by", 1)
     for rank, cluster in enumerate(verdict.clusters, start=1):
         style = "bold" if verdict.chosen in cluster.members else "default"
