@@ -201,12 +201,34 @@ def test_what_the_request_names_counts() -> None:
     assert preset.most_nano == 10 * member_nano(1000, 50)
 
 
-def test_a_fusion_costs_no_more_than_it_may() -> None:
+@pytest.mark.parametrize(
+    ("asked", "usd"),
+    [
+        (request("two", 5000), 0.001),
+        (fused("two", 5000, max_usd=0.0001), 0.0001),
+        (request("two", 5000, max_usd=0.0002), 0.0002),
+    ],
+)
+def test_a_fusion_needs_no_more_than_it_may_cost_and_reserves_what_it_might(
+    asked: ChatRequest, usd: float
+) -> None:
+    """An upstream may write more than it was asked to: only what it did cost says whether a limit is kept."""
     tariff = fusions(two=msgspec.structs.replace(TWO, max_usd=0.001))
-    assert tariff.estimate("two", request("two"), 1000).most_nano == NANO // 1000
-    less = tariff.estimate("two", fused("two", max_usd=0.0001), 1000)
-    assert less.most_nano == NANO // 10_000
-    assert tariff.estimate("two", request("two", 10), 10).most_nano == 2 * member_nano(10, 10)
+    estimate = tariff.estimate("two", asked, 1000)
+    assert (estimate.stated_nano, estimate.least_nano) == (round(usd * NANO), round(usd * NANO))
+    assert estimate.most_nano == 2 * member_nano(1000, 5000)
+    free = fusions(two=TWO).estimate("two", request("two", 5000), 1000)
+    assert (estimate.prompt_nano, free.prompt_nano) == (free.prompt_nano, 2 * 1000 * NANO_A_TOKEN)
+
+
+def test_fusions_that_requests_make_up_are_of_one_group() -> None:
+    """However they differ: their costs become known one after the other."""
+    tariff = fusions(two=TWO)
+    kinds = [{"analysis_models": ("cheap",) * at} for at in range(1, 9)] + [{"mode": "merge"}]
+    estimates = [tariff.estimate("two", fused("two", **kind), 10) for kind in kinds]
+    assert len({estimate.model for estimate in estimates}) == len(kinds)
+    assert {estimate.group for estimate in estimates} == {"two"}
+    assert tariff.estimate("two", request("two"), 10).group == ""
 
 
 def test_a_router_and_a_fusion_may_be_members() -> None:

@@ -59,6 +59,7 @@ def estimate(
     model: str = "small",
     tokens: int = 10,
     calls: int = 1,
+    group: str = "",
 ) -> Estimate:
     """An estimate; `stated` is the part that the request itself makes sure."""
     return Estimate(
@@ -69,6 +70,7 @@ def estimate(
         least_nano=stated + prompt // 2,
         most_nano=most,
         calls=calls,
+        group=group,
     )
 
 
@@ -135,6 +137,42 @@ async def test_a_fresh_key_sends_one_ahead_and_the_others_wait_for_what_it_costs
     assert served == 10
     assert all(isinstance(task.exception(), BudgetExhausted) for task in asked)
     assert world.account.reserved_nano == 0
+
+
+async def test_names_that_callers_make_up_become_known_one_after_the_other() -> None:
+    """Each is estimated at a hundredth of the truth: were they let in at once, each would overspend."""
+    world = World(usd_nano_per_day=10 * CENT)
+    asked = [ask(world, estimate(CENT // 100, model=f"fusion of {at}", group="fusion")) for at in range(30)]
+    served = 0
+    await settle_soon()
+    while gone := [task for task in asked if task.done() and not task.exception()]:
+        assert len(gone) == 1, "of unknown cost is one at a time"
+        asked.remove(gone[0])
+        gone[0].result().settle(receipt(3 * CENT), whole=True)
+        served += 1
+        await settle_soon()
+    assert served == 4, "the last one may cost more than what was left for it"
+    assert all(isinstance(task.exception(), BudgetExhausted) for task in asked)
+    assert (world.account.reserved_nano, world.account._learning) == (0, {})
+
+
+async def test_who_is_known_does_not_wait_for_who_is_not() -> None:
+    """Nor does anybody else: those that are not known wait for each other, also after a failure."""
+    world = World(usd_nano_per_day=100 * CENT)
+    await world.learn(model="fusion of 1")
+    first = await ask(world, estimate(model="fusion of 2", group="fusion"))
+    waits = ask(world, estimate(model="fusion of 3", group="fusion"))
+    free = await ask(world, estimate(0, model="fusion of 0", group="fusion"))
+    known = [ask(world, estimate(model="fusion of 1", group="fusion")) for _ in range(5)]
+    other = ask(world, estimate(model="small"))
+    await settle_soon()
+    assert ([task.done() for task in known], other.done(), waits.done()) == ([True] * 5, True, False)
+    first.settle(receipt(CENT), whole=False)
+    await settle_soon()
+    assert waits.done(), "the one before it has left, and some others go on"
+    for lease in (waits.result(), free, other.result(), *(task.result() for task in known)):
+        lease.settle(receipt(CENT), whole=True)
+    assert (world.account.reserved_nano, world.account._learning) == (0, {})
 
 
 async def test_each_model_has_a_history_of_its_own() -> None:

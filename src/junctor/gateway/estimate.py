@@ -47,6 +47,9 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     "What the prompt costs even if we count twice too much, and `stated_nano`."
     most_nano: int
     "The prompt, and a long answer where no limit is stated. 0: nothing of it costs anything."
+    group: str = ""
+    """Of names whose cost becomes known one after the other, as callers make them up: fusions with members of
+    the request's own. Empty: `model` stands for itself."""
     calls: int = 1
     "Models that may be asked at the same time: 2 where the request may be hedged. A fusion is one sum: 1."
 
@@ -143,14 +146,18 @@ class Tariff:
         )
         typical = paths_of_judging(fused.mode, len(names), prompt_tokens, limit or TYPICAL_ANSWER_TOKENS)
         tokens += max((_typical_tokens(path, request.max_tokens) for path in typical), default=0)
-        cap = inf if fused.max_usd is None else fused.max_usd * NANO
+        # No more than `max_usd` is needed, but more may be reserved: an upstream may write more than it was
+        # asked to, and our count of a prompt may be wrong.
+        limits = (fused.max_usd, request.constraints.max_usd)
+        cap = min((usd * NANO for usd in limits if usd is not None), default=inf)
         return Estimate(
             model=label_of(name, fused, request.fusion),
+            group="" if request.fusion is None else name,
             tokens=tokens,
-            prompt_nano=_capped(sum(each.prompt_nano for each in members), cap),
+            prompt_nano=sum(each.prompt_nano for each in members),
             stated_nano=_capped(sum(each.stated_nano for each in members), cap),
             least_nano=_capped(sum(each.least_nano for each in members), cap),
-            most_nano=_capped(most, cap),
+            most_nano=most,
         )
 
     def _estimate_member(self, name: str, request: ChatRequest, prompt_tokens: int) -> Estimate:

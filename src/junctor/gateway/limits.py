@@ -116,7 +116,8 @@ class Account:
     - What is reserved is more cautious: our estimate with a long answer, but no less than it needs. Where
       that does not fit beside what others have reserved, it waits; if nobody has, it takes what is there.
     - While nothing is known of a model's cost, one request for it goes ahead, and the others wait for what it
-      comes to: our estimate may be wrong, and a hundred wrong ones add up.
+      comes to: our estimate may be wrong, and a hundred wrong ones add up. Fusions of members that requests
+      name become known one after the other: whoever names new ones each time gains nothing by it.
     """
 
     def __init__(
@@ -138,6 +139,8 @@ class Account:
         self._history: dict[str, History] = {}
         self._in_flight = Counter[str]()
         "Requests that money is reserved for, by model."
+        self._learning = dict[str, str]()
+        "By group of names: the one whose cost was not known when its request went ahead."
         self._line: dict[asyncio.Future[Hold], Estimate] = {}
         "Those that wait, the first one first."
 
@@ -178,7 +181,7 @@ class Account:
         if hold is None:
             return
         Budget.settle(hold, nano)
-        self._leave(estimate.model)
+        self._leave(estimate)
         if whole or estimate.model in self._history:
             self._history.setdefault(estimate.model, History()).note(
                 nano, estimate.prompt_nano, self._clock()
@@ -266,7 +269,7 @@ class Account:
         needs = estimate.calls * max(1, estimate.least_nano if known is None else known)
         if budget.lacks(self.caller, needs):
             raise BudgetExhausted(budget.explain(self.caller, needs, now))
-        if known is None and estimate.model in self._in_flight:
+        if known is None and (estimate.model in self._in_flight or _group_of(estimate) in self._learning):
             return "knowledge"
         wanted, room = max(needs, estimate.calls * estimate.most_nano), budget.room(self.caller)
         if wanted <= room:
@@ -274,20 +277,28 @@ class Account:
         return room if budget.is_idle else "money"
 
     def _enter(self, budget: Budget, estimate: Estimate, nano: int) -> Hold:
-        self._in_flight[estimate.model] += 1
+        model, history = estimate.model, self._history.get(estimate.model)
+        is_known = history is not None and history.needs(estimate, self._clock()) is not None
+        if not is_known and estimate.most_nano:
+            self._learning.setdefault(_group_of(estimate), model)
+        self._in_flight[model] += 1
         return budget.hold(nano)
 
-    def _leave(self, model: str) -> None:
+    def _leave(self, estimate: Estimate) -> None:
+        model, group = estimate.model, _group_of(estimate)
         self._in_flight[model] -= 1
-        if not self._in_flight[model]:
-            del self._in_flight[model]
+        if self._in_flight[model]:
+            return
+        del self._in_flight[model]
+        if self._learning.get(group) == model:
+            del self._learning[group]
 
     def _give_up(self, place: asyncio.Future[Hold], estimate: Estimate) -> None:
         """Whoever waited has left, perhaps at the moment when its turn came."""
         self._line.pop(place, None)
         if not place.cancelled() and place.exception() is None:
             Budget.settle(place.result(), 0)
-            self._leave(estimate.model)
+            self._leave(estimate)
         self._advance()
 
     def _advance(self) -> None:
@@ -311,6 +322,11 @@ class Account:
                         continue
                     place.set_result(self._enter(self._budget, estimate, nano))
             del self._line[place]
+
+
+def _group_of(estimate: Estimate) -> str:
+    """One request of it at a time is of unknown cost."""
+    return estimate.group or estimate.model
 
 
 class History:
