@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+import msgspec
 import pytest
 
 from command import Junctor
+from junctor.cli.savings import describe_predictions
+from junctor.routing.measuring.savings import Alternative
+from junctor.routing.measuring.savings_store import SavingsStore, Terms
+from junctor.store.database import Database
 from running import Running, running
 from tables import model_table
+from test_cli_calibrate import write_pool
 
 pytestmark = pytest.mark.usefixtures("calm")
 
@@ -57,6 +64,61 @@ def test_it_says_what_was_paid_saved_and_measured(home: Path, junctor: Junctor) 
     assert "40 gave the same answer, 0 were judged, 0 differ undecided" in text
     assert "An interval of +-1 point needs about" in text
     assert "unproven: comparisons neither prove nor refute it yet, 40 so far" in text
+
+
+def answer(server: Running, prompt: str) -> str:
+    body = {"model": "auto", "messages": [{"role": "user", "content": prompt}]}
+    with urlopen(Request(f"{server.api}/chat/completions", json.dumps(body).encode())) as reply:
+        return json.load(reply)["choices"][0]["message"]["content"]
+
+
+def test_after_a_calibration_it_expects_of_the_ladder_what_was_promised(home: Path, junctor: Junctor) -> None:
+    """And not what one of its models would do alone: the prompts of the calibration, asked again."""
+    write_pool(home, 200)
+    learnt = junctor("calibrate", "--prompts", "prompts.jsonl", "--floor", "0.9").stdout
+    promised = re.search(r"balanced +saves \d+%; (\d\d\.\d)% right, large alone (\d\d\.\d)%", learnt)
+    mini = re.search(r"mini +(\d\d\.\d)%", learnt)
+    assert promised
+    assert mini
+    lines = [json.loads(line) for line in (home / "prompts.jsonl").read_text().splitlines()]
+    with running((home / "junctor.toml").read_text(), home / "data") as server:
+        right = sum(answer(server, it["prompt"]).endswith(f"Answer: {it['answer']}") for it in lines)
+    text = said(junctor, home)
+    ladder, strongest = promised.groups()
+    assert abs(right / 2 - float(ladder)) < 2
+    assert re.search(rf"by `auto`: what you paid \S+ [\d.]+ % [\d.]+ \.\. [\d.]+ % {ladder} %", text)
+    assert re.search(rf"always by the strongest model [\d.]+ {strongest} %", text)
+    assert re.search(rf"always by the cheapest \(estimate\) [\d.]+ [\d.]+ % {mini[1]} %", text)
+    assert "by the best mix of two (estimate) none is predicted to be as good" in text
+    assert "Predicted quality, of the requests that climbed a ladder: the share that was right" in text
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"predicted_quality": None}, "not known of any of these requests"),
+        ({"predicted_by_ladder": 0.0}, "the router's own expectation, not a measurement"),
+        ({"predicted_by_ladder": 0.25}, "of the 25.0% of the requests that climbed a ladder"),
+        ({"predicted_by_ladder": 0.25}, "; of the others the router's own expectation"),
+        ({"predicted_agreement": True}, "Right was, in such a calibration, what the strongest model said"),
+        ({"predicted_share": 0.968}, "It leaves out 3.2% of the requests"),
+        (
+            {"always_cheapest": Alternative(models={"tiny": 1.0}, usd=1, predicted_quality=None)},
+            "Of tiny it is not known for each request, so no mix has it in it",
+        ),
+    ],
+)
+async def test_what_a_prediction_is_of_is_said(
+    tmp_path: Path, fields: dict[str, object], expected: str
+) -> None:
+    """No figure stands there without what it is of."""
+    terms = Terms(prices={}, mode=None, falls_back=True, share=0.0, judge=None)
+    async with Database(tmp_path / "x.db") as database:
+        empty = await SavingsStore(database).report(terms, 30, None)
+    known: dict[str, object] = {"predicted_quality": 0.9, "predicted_share": 1.0, "predicted_by_ladder": 1.0}
+    report = msgspec.structs.replace(empty, **(known | fields))
+    assert expected in " ".join(describe_predictions(report))
 
 
 def test_what_is_not_measured_is_said_with_the_setting_that_would(home: Path, junctor: Junctor) -> None:

@@ -112,6 +112,8 @@ def _ways(report: Savings, usd: _Dollars) -> Table:
                 "",
                 _quality_percent(way.predicted_quality),
             )
+    if report.static_mix is None and report.predicted_quality is not None:
+        table.add_row("by the best mix of two [dim](estimate)[/]\n[dim]none is predicted to be as good[/]")
     return table
 
 
@@ -139,8 +141,34 @@ def _remarks(report: Savings, usd: _Dollars) -> Iterator[str]:
         )
     yield (
         "[dim]Estimates: the same tokens at another model's price; it would have written more or fewer. "
-        "Predicted quality is the router's own expectation, not a measurement.[/]"
+        f"{' '.join(describe_predictions(report))}[/]"
     )
+
+
+def describe_predictions(report: Savings) -> Iterator[str]:
+    """What the predicted quality is, and what of."""
+    climbed = report.predicted_by_ladder
+    if report.predicted_quality is None:
+        yield "Predicted quality: not known of any of these requests."
+        return
+    if climbed == 0:
+        yield "Predicted quality is the router's own expectation, not a measurement."
+    else:
+        whose, others = f"the {climbed:.1%} of the requests", "; of the others the router's own expectation"
+        if climbed == 1:
+            whose, others = "the requests", ""
+        yield (
+            f"Predicted quality, of {whose} that climbed a ladder: the share that was right in its "
+            "calibration, by the ladder on prompts held back, and by each model alone on the same "
+            f"prompts{others}. It is not a measurement of these answers."
+        )
+    if report.predicted_agreement:
+        yield "Right was, in such a calibration, what the strongest model said."
+    if report.predicted_share < 1:
+        yield f"It leaves out {1 - report.predicted_share:.1%} of the requests, of which that is not known."
+    if report.always_cheapest is not None and report.always_cheapest.predicted_quality is None:
+        cheapest = ", ".join(map(escape, report.always_cheapest.models))
+        yield f"Of {cheapest} it is not known for each request, so no mix has it in it."
 
 
 def _quality(quality: Quality, report: Savings) -> Iterator[str]:

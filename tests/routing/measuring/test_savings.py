@@ -19,7 +19,7 @@ from junctor.routing.measuring.savings import (
     find_alternatives,
     find_mix,
     make_slice,
-    predicted_quality,
+    predict_quality,
 )
 
 CHEAP, DEAR = Price(input=1, output=1, source="t"), Price(input=10, output=10, source="t")
@@ -133,7 +133,7 @@ def test_any_requests_give_figures_that_agree(sample: list[Paid]) -> None:
     if mix is not None and cheapest is not None:
         assert mix.usd >= cheapest.usd * (1 - 1e-9)
         assert sum(mix.models.values()) == pytest.approx(1.0)
-        target = predicted_quality(sample)
+        target = predict_quality(sample).quality
         assert target is not None
         assert mix.predicted_quality is not None
         assert mix.predicted_quality >= target - 1e-9
@@ -227,8 +227,52 @@ def test_feedback_is_summed_up_by_who_answered() -> None:
     assert compare_quality([], [(True, 1.0)], 1.0).feedback.interval is None
 
 
-def test_means_are_means() -> None:
-    sample = [paid(1, 1, p_good={"cheap": 0.5, "dear": 0.9}), paid(1, 1, p_good={"cheap": 0.7})]
-    assert predicted_quality(sample) == pytest.approx(fmean([0.5, 0.7]))
-    assert predicted_quality(sample, always_strongest=True) == 0.9
-    assert predicted_quality([]) is None
+def test_means_are_means_of_the_same_requests() -> None:
+    """One of which nothing is known of the strongest model would make the means of different requests."""
+    sample = [
+        paid(1, 1, p_good={"cheap": 0.5, "dear": 0.9}),
+        paid(1, 1, p_good={"cheap": 0.7, "dear": 0.8}),
+        paid(1, 1, p_good={"cheap": 0.1}),
+        paid(1, 1),
+    ]
+    predicted = predict_quality(sample)
+    assert predicted.quality == pytest.approx(fmean([0.5, 0.7]))
+    assert predicted.strongest_quality == pytest.approx(fmean([0.9, 0.8]))
+    assert (predicted.share, predicted.by_ladder) == (0.5, 0.0)
+    nothing = predict_quality([])
+    assert (nothing.quality, nothing.strongest_quality, nothing.share) == (None, None, 0.0)
+
+
+LADDER = {"cheap": 0.8, "dear": 0.94}
+"Right answers on a ladder's prompts, of each model alone."
+
+
+def test_what_a_ladder_answered_counts_as_the_ladder_and_not_as_one_of_its_models() -> None:
+    sample = [paid(1, 1, p_good=LADDER, p_answer=0.98)] * 3 + [paid(1, 1, p_good={"cheap": 0.5, "dear": 0.6})]
+    predicted = predict_quality(sample)
+    assert predicted.quality == pytest.approx((3 * 0.98 + 0.5) / 4)
+    assert predicted.strongest_quality == pytest.approx((3 * 0.94 + 0.6) / 4)
+    assert (predicted.share, predicted.by_ladder) == (1.0, 0.75)
+
+
+def test_no_mix_of_models_is_as_good_as_a_ladder_that_beats_them_all() -> None:
+    sample = [paid(1.0, 10.0, p_good=LADDER, p_answer=0.98)] * 10
+    cheapest, mix = find_alternatives(total_of(sample), sample, PRICES)
+    assert cheapest is not None
+    assert cheapest.predicted_quality == pytest.approx(0.8)
+    assert mix is None
+    worse = [paid(1.0, 10.0, p_good=LADDER, p_answer=0.87)] * 10
+    _, mix = find_alternatives(total_of(worse), worse, PRICES)
+    assert mix is not None
+    assert mix.models == {"cheap": pytest.approx(0.5), "dear": pytest.approx(0.5)}
+
+
+def test_a_model_that_is_not_known_for_each_request_is_in_no_mix() -> None:
+    """Its mean would be that of other requests."""
+    known, unknown = {"cheap": 0.99, "dear": 0.9, "mid": 0.8}, {"dear": 0.9, "mid": 0.8}
+    sample = [paid(1.0, 10.0, model="mid", p_good=each) for each in (known, unknown)]
+    cheapest, mix = find_alternatives(total_of(sample), sample, PRICES)
+    assert cheapest is not None
+    assert (cheapest.models, cheapest.predicted_quality) == ({"cheap": 1.0}, None)
+    assert mix is not None
+    assert mix.models == {"dear": 1.0}

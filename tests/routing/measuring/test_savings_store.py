@@ -11,13 +11,16 @@ import pytest
 from measured import decide
 
 import junctor.routing.measuring.savings_store as savings_store
-from junctor.chat import Price
+from junctor.chat import Escalation, Price
 from junctor.pool.ledger_store import LedgerRow, LedgerStore
+from junctor.routing.calibration.store import CalibrationStore
+from junctor.routing.ladder import Ladder, Promise
 from junctor.routing.measuring.savings_store import Savings, SavingsStore, Terms
 from junctor.routing.measuring.store import Feedback, MeasureStore, Shadow
 from junctor.routing.store import DecisionStore
 from junctor.store.database import Database
 from junctor.store.ids import new_id
+from ladders import a_ladder
 
 pytestmark = pytest.mark.anyio
 
@@ -187,6 +190,74 @@ async def test_predictions_come_from_the_decisions(books: Books) -> None:
     assert report.static_mix.models == {"small": 1.0}
 
 
+LADDER = msgspec.structs.replace(
+    a_ladder(rungs=(("small",),), strongest="large"),
+    promises={"balanced": Promise(price=0.1, saved=0.5, quality=0.98, strongest_quality=0.94, low=0.0)},
+)
+
+
+async def calibrate(books: Books, ladder: Ladder = LADDER, *, judged: int = 0, small: float = 0.0) -> None:
+    """As a calibration leaves it: outcomes, then the ladder. `small` is as much better than `large`."""
+    scores = {"small": [max(0.0, small)] * 4, "large": [max(0.0, -small)] * 4}
+    models = [{"model": name, "scores": each} for name, each in scores.items()]
+    kept = CalibrationStore(books.database)
+    await kept.save_outcomes(msgspec.json.encode({"models": models, "judged_by_strongest": judged}))
+    await kept.save_ladder(ladder, {"small": "x/small", "large": "x/large"}, use=True)
+
+
+def climb(
+    books: Books, *, version: str = LADDER.version, degraded: bool = False, p_good: float = 0.5
+) -> None:
+    """A request that climbed a ladder, and its decision."""
+    request_id = books.routed()
+    escalation = Escalation(ladder=version, floor=0.98, confidence=0.95, prompts=300, degraded=degraded)
+    decision = decide("small", "large", request_id=request_id)
+    books.decisions.save(
+        msgspec.structs.replace(
+            decision,
+            id=f"dec_{request_id}",
+            path="cascade",
+            escalation=escalation,
+            candidates=tuple(msgspec.structs.replace(it, p_good=p_good) for it in decision.candidates),
+        )
+    )
+
+
+async def test_what_climbed_a_ladder_is_expected_to_be_as_good_as_its_calibration_found(books: Books) -> None:
+    """By the outcomes that it was learnt from, not by those of a later calibration, nor of one model."""
+    await calibrate(books, small=-0.1)
+    later = msgspec.structs.replace(LADDER, version="ladder-1-later")
+    await calibrate(books, later, small=0.04)
+    for _ in range(3):
+        climb(books)
+    report = await books.report()
+    assert (report.predicted_quality, report.strongest_predicted_quality) == pytest.approx((0.98, 0.94))
+    assert (report.predicted_share, report.predicted_by_ladder, report.predicted_agreement) == (1, 1, False)
+    assert report.always_cheapest is not None
+    assert report.always_cheapest.predicted_quality == pytest.approx(0.84)
+    assert report.static_mix is None, "no mix of two is as good"
+
+
+async def test_what_cannot_be_compared_is_in_none_of_the_predictions(books: Books) -> None:
+    """A ladder that nobody knows any more; one that could not follow its rule."""
+    await calibrate(books, judged=4)
+    climb(books)
+    climb(books, degraded=True)
+    climb(books, version="ladder-1-gone")
+    books.routed()
+    report = await books.report()
+    assert (report.predicted_quality, report.predicted_share) == (pytest.approx(0.98), 0.25)
+    assert report.predicted_agreement, "right was what the strongest said"
+
+
+async def test_a_damaged_calibration_is_passed_over(books: Books) -> None:
+    await calibrate(books)
+    await books.database.write("UPDATE calibrations SET document = '{' WHERE kind = 'outcomes'")
+    climb(books)
+    report = await books.report()
+    assert (report.money.requests, report.predicted_quality, report.predicted_share) == (1, None, 0.0)
+
+
 async def test_feedback_is_of_routed_requests(books: Books) -> None:
     for request_id, model in ((books.routed(), "small"), (books.routed(model="large"), "large")):
         await books.measured.save_feedback(
@@ -220,7 +291,7 @@ async def test_many_requests_are_drawn_from_and_sums_stay_exact(
     for at in range(2000):
         books.routed(model="small" if at % 4 else "large")
     store = SavingsStore(books.database)
-    drawn = await store._draw({"since": "2026-01-01", "key": None}, 2000)
+    drawn, _ = await store._draw({"since": "2026-01-01", "key": None}, 2000)
     assert 300 < len(drawn) < 500
     report = await books.report()
     assert (report.money.requests, report.money.spent_usd) == (2000, pytest.approx(1500 * 0.001 + 500 * 0.01))

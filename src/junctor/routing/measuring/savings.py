@@ -4,6 +4,11 @@ Pure. `spent` and `strongest` are the ledger's own sums. The other ways to do it
 tokens at another model's price, though it would have written more or fewer.
 
 Money: a paired bootstrap over requests (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993).
+Predicted quality is on one scale for `auto` and for all that it is compared with, request by request: where a
+ladder was climbed, what its calibration found (`expectation.py`); else the router's predictions. What the
+votes on a ladder say of single answers is no such scale: they speak of answers that agree, and nothing speaks
+of the strongest model's to the same prompts.
+
 Quality: betting bounds (`betting.py`), which hold for few comparisons, too, where a bootstrap of twenty ties
 would claim certainty. Answers that differ with nobody to say which is better widen the interval by all that
 they may matter (Manski, "Nonparametric Bounds on Treatment Effects", 1990).
@@ -15,6 +20,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations_with_replacement
 from math import ceil
+from statistics import fmean
 from typing import TypeVar
 
 import msgspec
@@ -51,7 +57,16 @@ class Paid(msgspec.Struct, frozen=True, kw_only=True):
     strongest_usd: float
     strongest: str
     p_good: Mapping[str, float] = {}
-    "What the decision expected of each model; empty when it is not kept."
+    "What is expected of each model's answer, 0..1; empty when that is not known."
+    p_answer: float | None = None
+    "What is expected of the answer that a ladder gave, on the same scale; None: no ladder was climbed."
+
+    @property
+    def expected(self) -> tuple[float, float] | None:
+        """How good the answer, and that of the strongest model, should be; None: one of them is not known."""
+        ours = self.p_good.get(self.model) if self.p_answer is None else self.p_answer
+        theirs = self.p_good.get(self.strongest)
+        return None if ours is None or theirs is None else (ours, theirs)
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +105,20 @@ class Alternative(msgspec.Struct, frozen=True, kw_only=True):
     "Each with its share of the requests, 0..1, drawn at random."
     usd: float
     predicted_quality: float | None
-    "Mean predicted probability of a good answer, 0..1; None where decisions are not kept."
+    "As that of `auto`, of the same requests; None where it is not known for each of them."
+
+
+class Predicted(msgspec.Struct, frozen=True, kw_only=True):
+    """How good answers should be: expected, not measured. Of the requests where that is known of both."""
+
+    quality: float | None
+    "Of the answers that were given, mean, 0..1."
+    strongest_quality: float | None
+    "Of the strongest model's to the same requests."
+    share: float
+    "Of the requests, those that this is known of, 0..1."
+    by_ladder: float
+    "Of these, those that climbed a ladder: their figures are its calibration's."
 
 
 class FeedbackFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,23 +241,30 @@ def find_alternatives(
         return None, None
     scale = total.strongest_usd / sampled if sampled > 0 else total.requests / len(sample)
     usd = {name: scale * estimate_usd(sample, price, prices) for name, price in prices.items()}
-    quality = {name: _mean_prediction(sample, name) for name in prices}
+    known = [it for it in sample if it.expected]
+    quality = {name: _mean_prediction(known, name) for name in prices}
     name = min(usd, key=lambda each: (usd[each], each))
     cheapest = Alternative(models={name: 1.0}, usd=usd[name], predicted_quality=quality[name])
-    known = {name: (usd[name], good) for name, good in quality.items() if good is not None}
-    return cheapest, find_mix(known, predicted_quality(sample))
+    able = {name: (usd[name], good) for name, good in quality.items() if good is not None}
+    return cheapest, find_mix(able, predict_quality(sample).quality)
 
 
-def predicted_quality(sample: Sequence[Paid], *, always_strongest: bool = False) -> float | None:
-    """What the decisions expected of the answers, on average; or of the strongest model's."""
-    named = [(it.strongest if always_strongest else it.model, it.p_good) for it in sample]
-    known = [p_good[name] for name, p_good in named if name in p_good]
-    return sum(known) / len(known) if known else None
+def predict_quality(sample: Sequence[Paid]) -> Predicted:
+    """What was to be expected of the answers, and of the strongest model's."""
+    expected = [(*it.expected, it.p_answer is not None) for it in sample if it.expected]
+    return Predicted(
+        quality=fmean(ours for ours, _, _ in expected) if expected else None,
+        strongest_quality=fmean(theirs for _, theirs, _ in expected) if expected else None,
+        share=len(expected) / len(sample) if sample else 0.0,
+        by_ladder=fmean(climbed for _, _, climbed in expected) if expected else 0.0,
+    )
 
 
-def _mean_prediction(sample: Sequence[Paid], name: str) -> float | None:
-    known = [it.p_good[name] for it in sample if name in it.p_good]
-    return sum(known) / len(known) if known else None
+def _mean_prediction(known: Sequence[Paid], name: str) -> float | None:
+    """None unless it is known for each: a mean over some of the requests is no match for one over all."""
+    if not known or any(name not in it.p_good for it in known):
+        return None
+    return fmean(it.p_good[name] for it in known)
 
 
 def find_mix(models: Mapping[str, tuple[float, float]], target: float | None) -> Alternative | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,8 @@ import msgspec
 
 from junctor.chat import Mode, Price
 from junctor.pool.ledger_store import render_usd_nano
-from junctor.routing.ladder import Ladder
+from junctor.routing.ladder import Ladder, parse_ladder
+from junctor.routing.measuring.expectation import OnItsPrompts, on_its_prompts
 from junctor.routing.measuring.promise import PromiseReport, promise_of, watch
 from junctor.routing.measuring.savings import (
     MOST_REQUESTS,
@@ -24,7 +26,7 @@ from junctor.routing.measuring.savings import (
     compare_quality,
     find_alternatives,
     make_slice,
-    predicted_quality,
+    predict_quality,
 )
 from junctor.routing.measuring.store import SHADOW_ROUTE, MeasureStore
 from junctor.store.database import Database
@@ -65,6 +67,11 @@ SELECT shadows.verdict, shadows.difference, shadows.usd_nano
 FROM shadows LEFT JOIN ledger ON ledger.request_id = shadows.request_id
 WHERE shadows.created_at >= :since AND (:key IS NULL OR ledger.caller = :key)
 ORDER BY shadows.created_at, shadows.request_id
+"""
+_LADDERS = "SELECT id, document FROM calibrations WHERE kind = 'ladder' ORDER BY id DESC"
+# A calibration keeps its outcomes, and then the ladder that it has learnt from them. Ids sort by time.
+_OUTCOMES = """
+SELECT document FROM calibrations WHERE kind = 'outcomes' AND id < :id ORDER BY id DESC LIMIT 1
 """
 _MEASURING = """
 SELECT coalesce(sum(usd_nano), 0) AS usd_nano FROM ledger WHERE route = :shadow AND created_at >= :since
@@ -111,9 +118,15 @@ class Savings(msgspec.Struct, frozen=True, kw_only=True):
     static_mix: Alternative | None
     "An estimate: the cheapest random mix of two models that is predicted to be as good."
     predicted_quality: float | None
-    "Mean predicted probability of a good answer of the models that answered, 0..1."
+    "What was to be expected of the answers that were given, mean, 0..1."
     strongest_predicted_quality: float | None
-    "The same of the strongest model."
+    "The same of the strongest model's, to the same requests."
+    predicted_share: float
+    "Of the requests, those that this is known of, 0..1."
+    predicted_by_ladder: float
+    "Of these, those that climbed a ladder: what is expected there is what its calibration found."
+    predicted_agreement: bool
+    "Whether, in such a calibration, what the strongest model said counted as right."
     quality: Quality
     promise: PromiseReport
     "Of all keys, whatever `key` says."
@@ -147,14 +160,15 @@ class SavingsStore:
         asked: dict[str, Any] = {"since": first, "key": key}
         sums = await self._database.read(_SUMS, asked)
         total = _slice("total", sums)
-        sample = await self._draw(asked, total.requests)
+        sample, agreement = await self._draw(asked, total.requests)
         shadow_rows = await self._database.read(_SHADOWS, asked)
         scores = await self._database.read(_SCORES, asked)
         others = (await self._database.read(_OTHERS, {**asked, "shadow": SHADOW_ROUTE}))[0]
-        money, (cheapest, mix), quality = await asyncio.to_thread(
+        money, (cheapest, mix), predicted, quality = await asyncio.to_thread(
             lambda: (
                 compare_money(total, sample),
                 find_alternatives(total, sample, terms.prices),
+                predict_quality(sample),
                 compare_quality(
                     [(row["verdict"], row["difference"]) for row in shadow_rows],
                     [(bool(row["is_strongest"]), row["score"]) for row in scores],
@@ -169,8 +183,11 @@ class SavingsStore:
             money=money,
             always_cheapest=cheapest,
             static_mix=mix,
-            predicted_quality=predicted_quality(sample),
-            strongest_predicted_quality=predicted_quality(sample, always_strongest=True),
+            predicted_quality=predicted.quality,
+            strongest_predicted_quality=predicted.strongest_quality,
+            predicted_share=predicted.share,
+            predicted_by_ladder=predicted.by_ladder,
+            predicted_agreement=agreement,
             quality=quality,
             promise=await self.promise(terms, sums[-1]["strongest_model"] if sums else ""),
             by_day=_slices(sums, "day"),
@@ -194,12 +211,37 @@ class SavingsStore:
         )
         return watched.report(fallback=terms.falls_back)
 
-    async def _draw(self, asked: Mapping[str, Any], requests: int) -> list[Paid]:
-        """All routed requests, or `MOST_REQUESTS` of them, drawn by the random end of their ids."""
+    async def _draw(self, asked: Mapping[str, Any], requests: int) -> tuple[list[Paid], bool]:
+        """All routed requests, or `MOST_REQUESTS` of them, drawn by the random end of their ids.
+
+        And whether what is expected of some is who agrees with the strongest model.
+        """
         share = min(1.0, MOST_REQUESTS / requests) if requests else 1.0
         edge = "g" if share == 1.0 else f"{int(share * _HEX):06x}"
         rows = await self._database.read(_DRAWN, {**asked, "edge": edge, "most": 2 * MOST_REQUESTS})
-        return await asyncio.to_thread(lambda: [_parse_paid(row) for row in rows])
+        documents = [row["document"] for row in rows]
+        decisions = await asyncio.to_thread(lambda: [*map(_parse_decision, documents)])
+        climbed = {it.escalation.ladder for it in decisions if it and it.escalation}
+        found = await self._find_ladders(climbed)
+        sample = [_paid(row, it, found) for row, it in zip(rows, decisions, strict=True)]
+        return sample, any(it.judged_by_strongest for it in found.values())
+
+    async def _find_ladders(self, versions: Collection[str]) -> Mapping[str, OnItsPrompts]:
+        """What the calibrations of these ladders found, by version; what cannot be read is left out."""
+        found = dict[str, OnItsPrompts]()
+        if not versions:
+            return found
+        for row in await self._database.read(_LADDERS):
+            with suppress(msgspec.DecodeError):
+                stored = msgspec.json.decode(row["document"], type=_StoredLadder)
+                ladder = parse_ladder(bytes(stored.ladder))
+                if ladder is None or ladder.version not in versions or ladder.version in found:
+                    continue
+                for outcomes in await self._database.read(_OUTCOMES, {"id": row["id"]}):
+                    figures = _figures(ladder, msgspec.json.decode(outcomes["document"], type=_Outcomes))
+                    if figures is not None:
+                        found[ladder.version] = figures
+        return found
 
     async def _measuring_usd(self, rows: list[dict[str, Any]], since: str, key: str | None) -> float:
         """By the ledger, which has those that were cut, too; of one key, by its comparisons."""
@@ -214,15 +256,47 @@ class _Expected(msgspec.Struct, frozen=True):
     p_good: float
 
 
+class _Climbed(msgspec.Struct, frozen=True):
+    ladder: str
+    degraded: bool = False
+
+
 class _Decision(msgspec.Struct, frozen=True):
     candidates: tuple[_Expected, ...]
+    mode: str
+    escalation: _Climbed | None = None
+
+
+class _StoredLadder(msgspec.Struct, frozen=True):
+    ladder: msgspec.Raw
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    model: str
+    scores: tuple[float | None, ...]
+
+
+class _Outcomes(msgspec.Struct, frozen=True):
+    """Of a stored study (`calibration/study.py`), as much as is read."""
+
+    models: tuple[_Asked, ...]
+    judged_by_strongest: int = 0
 
 
 _decision = msgspec.json.Decoder(_Decision)
 
 
-def _parse_paid(row: dict[str, Any]) -> Paid:
-    decision = _decision.decode(row["document"]) if row["document"] else None
+def _parse_decision(document: str | None) -> _Decision | None:
+    return _decision.decode(document) if document else None
+
+
+def _figures(ladder: Ladder, outcomes: _Outcomes) -> OnItsPrompts | None:
+    scores = {it.model: it.scores for it in outcomes.models}
+    return on_its_prompts(ladder, scores, judged_by_strongest=outcomes.judged_by_strongest > 0)
+
+
+def _paid(row: dict[str, Any], decision: _Decision | None, ladders: Mapping[str, OnItsPrompts]) -> Paid:
+    p_good, p_answer = _expect(decision, ladders)
     return Paid(
         model=row["model"],
         input_tokens=row["input_tokens"],
@@ -232,8 +306,24 @@ def _parse_paid(row: dict[str, Any]) -> Paid:
         usd=render_usd_nano(row["usd_nano"]),
         strongest_usd=render_usd_nano(row["strongest_usd_nano"]),
         strongest=row["strongest_model"],
-        p_good={it.name: it.p_good for it in decision.candidates} if decision else {},
+        p_good=p_good,
+        p_answer=p_answer,
     )
+
+
+def _expect(
+    decision: _Decision | None, ladders: Mapping[str, OnItsPrompts]
+) -> tuple[Mapping[str, float], float | None]:
+    """What to expect of each model, and of the answer of a ladder. Of one that broke its rule: nothing."""
+    if decision is None:
+        return {}, None
+    climbed = decision.escalation
+    if climbed is None:
+        return {it.name: it.p_good for it in decision.candidates}, None
+    found = ladders.get(climbed.ladder)
+    if found is None or climbed.degraded or decision.mode not in found.quality:
+        return {}, None
+    return found.models, found.quality[decision.mode]
 
 
 def _slices(rows: list[dict[str, Any]], column: str) -> tuple[Slice, ...]:
