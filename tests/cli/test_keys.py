@@ -113,12 +113,14 @@ def test_a_change_changes_what_it_names(junctor: Junctor) -> None:
     ("words", "said"),
     [
         (["create", ""], "`name` must have"),
-        (["create", "ann", "--usd-per-day", "0"], "`usd_per_day` must be more than 0"),
-        (["create", "ann", "--usd-per-day", "inf"], "`usd_per_day` must be more than 0"),
-        (["create", "ann", "--requests-per-minute", "-5"], "`requests_per_minute` must lie"),
-        (["create", "ann", "--strongest-share", "20"], "`strongest_share` must lie between 0 and 1"),
+        (["create", "ann", "--usd-per-day", "0"], "`--usd-per-day` must be more than 0"),
+        (["create", "ann", "--usd-per-day", "inf"], "`--usd-per-day` must be more than 0"),
+        (["create", "ann", "--requests-per-minute", "-5"], "`--requests-per-minute` must lie"),
+        (["create", "ann", "--strongest-share", "20"], "`--strongest-share` must lie between 0 and 1"),
         (["create", "ann", "--expires", "tomorrow"], "2027-01-31"),
         (["create", "ann", "--expires", "2020-01-01"], "lies in the past"),
+        (["create", "ann", "--model", ""], "`--model` must be names of models"),
+        (["rotate", "nobody", "--grace", "-1"], "`--grace` must lie between 0"),
         (["rotate", "nobody"], "no API key has the id 'nobody'"),
         (["revoke", "nobody"], "no API key has the id 'nobody'"),
         (["change", "nobody"], "no API key has the id 'nobody'"),
@@ -130,6 +132,20 @@ def test_a_mistake_is_one_line_and_status_1(junctor: Junctor, words: list[str], 
     assert done.exit_code == 1
     assert said in done.stderr
     assert done.stdout == ""
+
+
+def test_a_model_that_nobody_has_is_noted_and_a_script_still_gets_its_key(
+    junctor: Junctor, home: Path
+) -> None:
+    (home / "junctor.toml").write_text(MODEL)
+    done = junctor("keys", "create", "ann", "--model", "smal")
+    assert done.exit_code == 0
+    assert "note: the key has no use of `smal` so far: nothing here is called so" in done.stderr
+    assert "did you mean `small`" in done.stderr
+    assert done.stdout.strip() == done.stdout.split()[0]
+    changed = junctor("keys", "change", parse_id(done.stdout.strip()), "--model", "nope")
+    assert "no use of `nope`" in changed.stderr
+    assert "note:" not in junctor("keys", "create", "bob", "--model", "small", "--model", "fusion").stderr
 
 
 @pytest.fixture

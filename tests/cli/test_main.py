@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from junctor import __version__
+
 
 def run_without(module: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in an interpreter that cannot import a module."""
@@ -25,13 +27,19 @@ def test_the_base_install_has_help(module: str) -> None:
 def test_a_command_whose_extra_is_missing_says_which() -> None:
     done = run_without("openai", "demo")
     assert done.returncode == 1
-    assert "junctor[local]" in done.stderr
+    assert "the extra `local`" in done.stderr
+    assert "make setup" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_fault_of_ours_is_not_taken_for_a_missing_extra() -> None:
     done = run_without("msgspec", "check")
     assert "Traceback" in done.stderr
+
+
+def test_it_says_its_version() -> None:
+    done = subprocess.run([sys.executable, "-m", "junctor", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"junctor {__version__}\n")
 
 
 def test_it_runs_as_a_module() -> None:

@@ -9,8 +9,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import Annotated
 
 import typer
+
+from junctor import __version__
+from junctor.cli.terminal import install_advice
 
 COMMANDS = (
     *("serve", "demo", "ask", "why", "savings", "calibrate"),
@@ -53,14 +57,26 @@ def _missing(name: str, error: ModuleNotFoundError) -> Callable[[], None]:
     extra = NEEDS_EXTRA[name]
 
     def command() -> None:
-        typer.echo(f"`junctor {name}` needs more ({error}): pip install 'junctor[{extra}]'", err=True)
+        advice = install_advice(extra)
+        typer.echo(f"`junctor {name}` needs more ({error}): the extra `{extra}`; {advice}", err=True)
         raise typer.Exit(1)
 
     command.__doc__ = f"(needs the extra `{extra}`)"
     return command
 
 
-def _root() -> None:
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"junctor {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_say_version, help="Say the version."),
+    ] = False,
+) -> None:
     """One endpoint in front of a pool of language models.
 
     First steps: `junctor demo` shows it all with two local models; `junctor doctor` says what this machine

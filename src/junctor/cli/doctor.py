@@ -16,7 +16,7 @@ import typer
 
 from junctor import __version__
 from junctor.assemble import database_path, find_mistakes, weights_dir
-from junctor.cli.terminal import ConfigOption, console
+from junctor.cli.terminal import ConfigOption, command_line_of, console, install_advice
 from junctor.pool.catalog import PROVIDERS
 from junctor.serving.manifest import shipped
 from junctor.serving.weights import installed
@@ -97,7 +97,7 @@ def _look_at_folder(what: str, path: Path) -> Finding:
 
 def _look_at_local(settings: Settings, environment: Environment) -> Iterator[Finding]:
     engine = find_spec("xllamacpp") is not None
-    advice = "" if engine else "pip install 'junctor[local]'"
+    advice = "" if engine else f"the extra `local`: {install_advice('local')}"
     yield Finding("local engine", "xllamacpp" if engine else "not installed", advice, needed=False)
     folder = weights_dir(settings, environment)
     existing = next(path for path in (folder, *folder.parents) if path.exists())
@@ -110,7 +110,7 @@ def _look_at_local(settings: Settings, environment: Environment) -> Iterator[Fin
             yield Finding(
                 f"local model {manifest.name}",
                 "not here",
-                f"junctor pull {manifest.name}{room}",
+                f"{command_line_of('pull', manifest.name)}{room}",
                 needed=False,
             )
 

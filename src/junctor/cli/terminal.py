@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +27,40 @@ ConfigOption = Annotated[
 ]
 
 RELOAD = "A server that runs takes it over when it reloads: SIGHUP, or POST /api/reload."
+
+
+def command_line_of(*words: str | Path) -> str:
+    """A `junctor` command as it can be copied: with the path of this `junctor`, unless a shell finds it."""
+    return shlex.join([*_own_name(), *map(str, words)])
+
+
+def _own_name() -> list[str]:
+    script = Path(sys.executable).with_name("junctor")
+    found = shutil.which("junctor")
+    if found is not None and Path(found).absolute() == script:
+        return ["junctor"]
+    if not script.is_file():
+        return [sys.executable, "-m", "junctor"]
+    here = Path.cwd()
+    return [str(script.relative_to(here) if script.is_relative_to(here) else script)]
+
+
+def install_advice(extra: str) -> str:
+    """How to get what an extra brings: Junctor itself is installed from a clone."""
+    return (
+        "in a clone of Junctor `make setup` installs it for `.venv`, and "
+        f"`pip install '.[{extra}]'` for another environment"
+    )
+
+
+def say_where_from(settings: Settings, path: Path) -> None:
+    """Name the database that was read, where other configurations may write into it, too."""
+    if settings.store.path is None:
+        errors.print(
+            f"[dim]From {escape(str(path))}, "
+            "the database of all your configurations without `\\[store] path`.[/]",
+            soft_wrap=True,
+        )
 
 
 def plain(text: str) -> str:

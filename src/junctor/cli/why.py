@@ -13,7 +13,7 @@ from rich.table import Table
 
 from junctor.assemble import database_path
 from junctor.chat import Candidate, Decision, Draft, Escalation, Step
-from junctor.cli.terminal import ConfigOption, console, load, plain, plain_errors
+from junctor.cli.terminal import ConfigOption, console, load, plain, plain_errors, say_where_from
 from junctor.cli.why_fusion import print_fusion
 from junctor.gateway.receipt import render_usd
 from junctor.pool.ledger_store import LedgerRow, LedgerStore
@@ -59,6 +59,7 @@ def why(
         _print_decision(decision)
     if row is not None:
         print_outcome(row)
+    say_where_from(settings, path)
 
 
 async def _find(path: Path, wanted: str | None) -> tuple[Decision | None, LedgerRow | None]:

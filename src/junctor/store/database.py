@@ -41,6 +41,8 @@ _READER_BUSY_MS = 5000
 _BARRIER_S = 2.0
 "A database that takes nothing for so long is read as it is."
 _NOTHING: Mapping[str, Any] = {}
+_ANOTHER = "set `[store] path` in junctor.toml to another file, or JUNCTOR_DATA_DIR to another folder"
+"What to change where a file cannot be used."
 
 
 class Database:
@@ -75,7 +77,8 @@ class Database:
         try:
             self._reader, connection = await loop.run_in_executor(threads, self._prepare)
         except (OSError, *FAULTS) as error:
-            raise StoreFailed(f"{self._path} cannot be opened: {explain(error)}") from error
+            why = error.strerror if isinstance(error, OSError) and error.strerror else explain(error)
+            raise StoreFailed(f"{self._path} cannot be opened: {why}; {_ANOTHER}") from error
         finally:
             if self._reader is None:
                 threads.shutdown()
