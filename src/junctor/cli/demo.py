@@ -3,18 +3,23 @@
 Pull both, start a real `junctor serve`, ask through the official OpenAI SDK with `model="auto"`, show what
 was decided and why; ask once with `model="fusion"`, of which a scripted model is the third member; then keep
 serving. With `DEMO_EXIT=1` in the environment it ends after that.
+
+Its configuration and its database lie in a folder of its own, `demo` in the data directory: no key and no row
+of anybody's gets mixed up with it. They stay, so that `junctor why` and `junctor savings` can tell of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +32,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from junctor.assemble import weights_dir
-from junctor.chat import EngineDown, JunctorError, Verdict
+from junctor.chat import BadRequest, EngineDown, JunctorError, Verdict
 from junctor.cli.pull import pull_all
-from junctor.cli.terminal import console, errors, plain_errors
+from junctor.cli.terminal import command_line_of, console, errors, plain_errors
 from junctor.gateway.receipt import render_usd
 from junctor.serving.manifest import shipped
 from junctor.settings import CONFIG_NAME, Settings, read_environment
@@ -37,6 +42,7 @@ from junctor.settings import CONFIG_NAME, Settings, read_environment
 PORT = Settings().server.port
 START_S = 120
 "How long both engines may take to load."
+_PR_SET_PDEATHSIG = 1
 
 
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,9 +68,9 @@ PROMPTS = (
     Prompt(text="What is 17 * 23? Answer with the number only.", junctor=WILL_DO),
     Prompt(text="Write a Python one-liner that reverses the string s.", junctor=WILL_DO),
     Prompt(text="Is a tomato a fruit? Answer yes or no.", junctor=WILL_DO),
-    Prompt(text="Which planet is the largest? One word.", junctor=WILL_DO),
+    Prompt(text="Name the largest planet of the solar system.", junctor=WILL_DO),
     Prompt(
-        text="A train covers 60 km in 45 minutes. What is its speed in km/h? Answer with the number only.",
+        text="A box holds 12 eggs. How many eggs are in 8 boxes? Answer with the number only.",
         junctor={"mode": "quality"},
     ),
     Prompt(
@@ -78,7 +84,7 @@ PROMPTS = (
         },
     ),
     Prompt(
-        text="Prove that the square root of 2 is irrational. One sentence.",
+        text="What does the HTTP status 404 mean? One short sentence.",
         junctor={"max_total_ms": 10000},
     ),
     Prompt(text="Translate into French: Where is the library?"),
@@ -127,31 +133,55 @@ def add_to(app: typer.Typer) -> None:
 def demo() -> None:
     """Two real local models behind one endpoint: pull, serve, ask, explain; then keep serving."""
     environment = read_environment()
+    _end_as_ctrl_c_does()
     with plain_errors():
         errors.print("[bold]1. The models[/] (pulled once, checked against their SHA-256)")
         folder = weights_dir(Settings(), environment)
         asyncio.run(pull_all(list(shipped().values()), folder, environment))
         errors.print("\n[bold]2. The server[/]")
-        with tempfile.TemporaryDirectory() as scratch, _serve(_free_port(), Path(scratch)) as (server, url):
+        config = _write_config(environment.data_dir / "demo")
+        with _serve(_choose_port(), config) as (server, url), _told(config):
             errors.print('\n[bold]3. The prompts[/], through the OpenAI SDK, with model="auto"')
             answers = _ask_all(url)
             errors.print(
                 '\n[bold]4. Several models, one answer[/]: the two and a scripted third, model="fusion"'
             )
             _ask_fusion(url)
-            _print_next_steps(url, answers[0])
+            _print_next_steps(url, config, answers[0])
             if environment.variables.get("DEMO_EXIT") != "1":
-                _keep_serving(server)
+                _keep_serving(server, url)
+
+
+def _end_as_ctrl_c_does() -> None:
+    """Have `kill`, and a terminal that closes, end the server, too: its process is ours to stop."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # ignored by nohup: so it stays
+            signal.signal(number, signal.default_int_handler)
+
+
+def _write_config(folder: Path) -> Path:
+    """The demo's `junctor.toml`, with its database beside it. Raises `BadRequest`."""
+    config = folder / CONFIG_NAME
+    tables = [f'[[models]]\nname = "{name}"\nprovider = "local"\n' for name in shipped()]
+    store = f"[store]\npath = {msgspec.json.encode(str(folder.absolute() / 'junctor.db')).decode()}\n"
+    text = store + "".join(tables) + _THIRD + _FUSION
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not config.is_file() or config.read_text(encoding="utf-8") != text:
+            config.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadRequest(
+            f"{config} cannot be written: {error.strerror}; set JUNCTOR_DATA_DIR to a folder that you may "
+            "write to"
+        ) from error
+    return config
 
 
 @contextmanager
-def _serve(port: int, folder: Path) -> Generator[tuple[subprocess.Popen[bytes], str], None, None]:
-    """A real `junctor serve` in a process of its own, ready to answer; the folder gets its configuration."""
-    config = folder / CONFIG_NAME
-    tables = [f'[[models]]\nname = "{name}"\nprovider = "local"\n' for name in shipped()]
-    config.write_text("".join(tables) + _THIRD + _FUSION, encoding="utf-8")
+def _serve(port: int, config: Path) -> Generator[tuple[subprocess.Popen[bytes], str], None, None]:
+    """A real `junctor serve` in a process of its own, ready to answer."""
     command = [sys.executable, "-m", "junctor", "serve", "--config", str(config), "--port", str(port)]
-    server = subprocess.Popen(command)  # noqa: S603 - our own command line
+    server = subprocess.Popen(command, preexec_fn=_end_with_parent())  # noqa: S603 - our own command line
     url = f"http://127.0.0.1:{port}"
     try:
         with errors.status("loading both models ..."):
@@ -165,15 +195,44 @@ def _serve(port: int, folder: Path) -> Generator[tuple[subprocess.Popen[bytes], 
             server.kill()
 
 
-def _free_port() -> int:
-    """Our usual port, or any free one when it is taken."""
+def _end_with_parent() -> Callable[[], object] | None:
+    """What a child does first, so that the kernel ends it where we are killed and cannot."""
+    if sys.platform != "linux":
+        return None
+    return partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextmanager
+def _told(config: Path) -> Generator[None, None, None]:
+    """Say what to do where the server refuses what the demo asks."""
+    try:
+        yield
+    except openai.AuthenticationError as error:
+        raise BadRequest(
+            "the demo's own database holds an API key, so its server wants one, and the demo has none: "
+            f"`{command_line_of('keys', 'list', '-c', config)}` shows it and `keys revoke` takes it away, or "
+            f"delete {config.parent}"
+        ) from error
+    except openai.APIError as error:
+        raise JunctorError(f"the demo's server gave no answer: {error}") from error
+
+
+def _choose_port() -> int:
+    """Our usual port, or, said plainly, any free one when it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", PORT))
         except OSError:
             probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+            port = probe.getsockname()[1]
+            errors.print(
+                f"[bold yellow]127.0.0.1:{PORT} is in use[/], perhaps by another Junctor. This demo is at "
+                f"[bold]http://127.0.0.1:{port}[/]: use that address where the README says {PORT}.",
+                soft_wrap=True,
+            )
+            return port
+        return PORT
 
 
 def _wait_until_ready(server: subprocess.Popen[bytes], url: str) -> None:
@@ -292,19 +351,20 @@ def _row(prompt: Prompt, answered: Answered) -> Sequence[str]:
     )
 
 
-def _print_next_steps(url: str, answered: Answered) -> None:
+def _print_next_steps(url: str, config: Path, answered: Answered) -> None:
     console.print(
         f"""
-Why that model?
+Why that model, and what has it saved? In another terminal, here:
 
-    .venv/bin/junctor why {answered.decision}
+    {command_line_of("why", answered.decision, "-c", config)}
+    {command_line_of("savings", "-c", config)}
 
 Your turn, with curl (or "model": "fusion"):
 
     curl {url}/v1/chat/completions -H 'content-type: application/json' \\
       -d '{{"model": "auto", "messages": [{{"role": "user", "content": "Say hello in French."}}]}}'
 
-or with the SDK (pip install openai):
+or with the SDK (pip install openai; the Python of this `junctor` has it):
 
     from openai import OpenAI
 
@@ -319,8 +379,8 @@ or with the SDK (pip install openai):
     )
 
 
-def _keep_serving(server: subprocess.Popen[bytes]) -> None:
-    errors.print("Still serving; Ctrl-C ends it.")
+def _keep_serving(server: subprocess.Popen[bytes], url: str) -> None:
+    errors.print(f"Still serving {url}; Ctrl-C ends it.", soft_wrap=True)
     try:
         server.wait()
     except KeyboardInterrupt:
