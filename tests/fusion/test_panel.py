@@ -13,12 +13,26 @@ from junctor.fusion.panel import Seat, check, seat
 from junctor.fusion.plan import Plan, keep_to
 from junctor.fusion.weights import Weights
 from junctor.pool.prompt import parse_prompt
+from junctor.pool.scripted import ScriptedModel, parse_script
+
+
+class Behind(ScriptedModel):
+    """It asks others, who take 30 cents for an answer together."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(member(name, price=None).card, parse_script([{"text": "42"}]))
+
+    def most_usd(self, request: ChatRequest, tokens: int, answer_tokens: int) -> float:
+        return 0.3
+
 
 MODELS: Mapping[str, Model] = {
     "a": member("a"),
     "b": member("b", usd=10.0),
     "blind": member("blind", skills=frozenset()),
     "small": member("small", window=5),
+    "unknown": member("unknown", price=None),
+    "joint": Behind("joint"),
 }
 IMAGE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x.test/y.png"}}]}]
 
@@ -90,7 +104,11 @@ def test_a_member_that_the_callers_limits_rule_out_is_not_asked(limits: Constrai
 def test_a_member_that_chooses_others_keeps_to_the_callers_limits() -> None:
     limits = Constraints(never=("b",), mode="cost", max_usd=9.0, needs=("json",))
     (asked,) = seats_of("a", request=request_of(constraints=limits))
-    assert asked.request.constraints == Constraints(never=("b",), mode="cost")
+    assert asked.request.constraints == Constraints(never=("b",), mode="cost", max_usd=4.5)
+    (alone,) = seats_of("a", request=request_of(constraints=limits), mode="vote")
+    assert alone.request.constraints.max_usd == 9.0, "nobody else is paid"
+    (free,) = seats_of("a", request=request_of(constraints=Constraints(mode="cost")))
+    assert free.request.constraints == Constraints(mode="cost")
 
 
 def test_members_that_cannot_read_the_request_are_not_asked() -> None:
@@ -121,6 +139,39 @@ def test_the_weakest_are_left_out_until_the_rest_fit_the_limit() -> None:
     ]
     with pytest.raises(NoModelFits, match="max_usd"):
         seats_of("a", "b", request=request, max_usd=1e-9)
+
+
+def test_each_has_a_share_by_what_it_may_cost() -> None:
+    """And no less than that, though nothing be left for a judge."""
+    a, b = seats_of("a", "b", max_usd=1.0, mode="vote")
+    shares = [it.request.constraints.max_usd or 0.0 for it in (a, b)]
+    assert shares[1] == pytest.approx(10 * shares[0])
+    assert sum(shares) == pytest.approx(1.0)
+    tight = seats_of("a", "b", max_usd=(a.usd + b.usd) * 1.1)
+    assert [it.request.constraints.max_usd for it in tight] == pytest.approx([a.usd, b.usd])
+
+
+def test_whose_price_is_not_known_cannot_keep_a_limit_on_the_cost() -> None:
+    assert [it.left_out for it in seats_of("a", "unknown")] == [None, None]
+    a, unknown = seats_of("a", "unknown", max_usd=1.0)
+    assert (a.left_out, unknown.left_out) == (None, "its price is not known, so it cannot keep to max_usd")
+    with pytest.raises(NoModelFits, match="unknown: its price is not known"):
+        seats_of("unknown", max_usd=1.0)
+
+
+def test_who_has_others_answer_counts_as_what_these_may_cost() -> None:
+    """A router or a fusion has no price of its own: it says what all behind it may come to."""
+    joint, a = seats_of("joint", "a", max_usd=1.0, abilities={"joint": 0.5, "a": 0.9})
+    assert (joint.left_out, a.left_out) == (None, None)
+    assert joint.request.constraints.max_usd == pytest.approx(0.5 * 0.3 / (0.3 + a.usd))
+    joint, a = seats_of("joint", "a", max_usd=0.3, abilities={"joint": 0.5, "a": 0.9})
+    assert (joint.left_out, a.left_out) == ("all together may cost more than max_usd (0.3)", None)
+
+
+def test_one_that_is_too_dear_alone_does_not_cost_the_others_their_places() -> None:
+    """However able it is."""
+    joint, a = seats_of("joint", "a", max_usd=0.2, abilities={"joint": 0.9, "a": 0.5})
+    assert (joint.left_out, a.left_out) == ("it may cost 0.3 USD, more than max_usd (0.2)", None)
 
 
 def test_a_member_that_cannot_call_tools_is_told_of_them_in_words() -> None:

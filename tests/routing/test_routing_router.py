@@ -31,6 +31,8 @@ from junctor.routing.features import NAMES, extract_features
 from junctor.routing.neighbours import describe_prompts
 from junctor.routing.predictor import Predictor, parse_artefact
 from junctor.routing.router import Router
+from ladders import CHEAP, STRONG, a_ladder
+from ladders import scripted as a_model
 
 PREDICTOR = Predictor(
     parse_artefact((Path(junctor.routing.__file__).parent / "artefact" / "router.msgpack").read_bytes())
@@ -337,3 +339,25 @@ def test_like_prompts_of_a_calibration_move_the_choice_and_the_decision_says_so(
     decision = router.decide(sums)[0]
     assert decision.chosen == "big"
     assert {each.p_source for each in decision.candidates} == {"measured ability"}
+
+
+def test_what_an_answer_may_cost_at_most_is_that_of_the_dearest_which_may_give_it() -> None:
+    """Or that of all models of a ladder, where a cascade may ask them all; unknown prices say nothing."""
+    unknown = ScriptedModel(ModelCard(name="unknown"), parse_script([{"text": "Hi"}]))
+    dear_to_read = scripted("reads", 1, 0.5)
+    dear_to_read.card = msgspec.structs.replace(
+        dear_to_read.card, price=Price(input=60, output=1, source="test")
+    )
+    router = Bench(scripted("big", 30, 0.9), scripted("small", 0.3, 0.9), dear_to_read, unknown).router
+    assert router.most_usd(request_of(), 1000, 500) == pytest.approx(1000 * 60e-6 + 500 * 30e-6)
+    never = request_of(constraints=Constraints(never=("reads",)))
+    assert router.most_usd(never, 1000, 500) == pytest.approx(1500 * 30e-6)
+    only = request_of(constraints=Constraints(only=("small",)))
+    assert router.most_usd(only, 1000, 500) == pytest.approx(1500 * 0.3e-6)
+    assert router.most_usd(request_of(constraints=Constraints(only=("unknown",))), 1000, 500) is None
+    models = {name: a_model(name) for name in (*CHEAP, STRONG)}
+    climbing = Bench(*models.values(), ladder=a_ladder()).router
+    assert climbing.most_usd(request_of(), 1000, 500) == pytest.approx(1500 * (30 + 3) * 1e-6)
+    assert climbing.most_usd(
+        request_of(constraints=Constraints(never=("cheap-a",))), 1000, 500
+    ) == pytest.approx(1500 * 30e-6)

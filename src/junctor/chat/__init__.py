@@ -74,7 +74,7 @@ from junctor.chat.fusion import (
     Stance,
     Verdict,
 )
-from junctor.chat.model import Model, ModelCard, Pool, Price
+from junctor.chat.model import Joint, Model, ModelCard, Pool, Price
 from junctor.chat.request import ChatRequest, Constraints, Dialect, Mode, Skill
 
 __all__ = [
@@ -110,6 +110,7 @@ __all__ = [
     "IdempotencyPending",
     "Insight",
     "InternalError",
+    "Joint",
     "Judging",
     "JunctorError",
     "MalformedRequest",

@@ -7,7 +7,7 @@ Models. Whoever wants an answer calls `pool[name].answer(request)` and reads eve
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -77,6 +77,18 @@ class Model(Protocol):
 
         Raises a `JunctorError`: before the first text it may be tried elsewhere, after it the answer is cut.
         Whoever stops reading early closes the generator (`contextlib.aclosing`), which cancels the upstream.
+        """
+        ...
+
+
+@runtime_checkable
+class Joint(Protocol):
+    """What a Model can say, too, that has others answer for it."""
+
+    def most_usd(self, request: ChatRequest, tokens: int, answer_tokens: int) -> float | None:
+        """What an answer may cost within the request's limits, USD, where the dearest give it.
+
+        `tokens`: of the prompt; `answer_tokens`: of each answer that is asked for. None: no price is known.
         """
         ...
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 
+from msgspec.structs import replace
+
 from junctor.chat import ChatRequest, Decision, Event, Model
+from junctor.fusion.bench import VERDICT_TOKENS
 from junctor.fusion.billing import Books
 from junctor.fusion.panel import check, seat
 from junctor.fusion.plan import Plan, for_request, keep_to
+from junctor.fusion.purse import Purse, most_usd, on_a_budget
 from junctor.fusion.record import begin
 from junctor.fusion.sitting import Sitting
 from junctor.fusion.weights import Weights
@@ -16,6 +20,9 @@ from junctor.pool.metered import count_prompt_tokens
 from junctor.pool.pool import joint_card
 from junctor.pool.prompt import parse_prompt
 from junctor.pool.resilient import Resilience
+
+FRAME_TOKENS = 1200
+"Of what a judge is told beside the prompt and the answers, for estimates."
 
 
 class Fusion:
@@ -76,7 +83,7 @@ class Fusion:
         sitting = Sitting(
             plan,
             seats,
-            self._books,
+            self._books_for(plan),
             self._weights,
             prompt,
             decision=decision,
@@ -87,6 +94,38 @@ class Fusion:
             clock=self._clock,
         )
         return sitting.answer(request)
+
+    def _books_for(self, plan: Plan) -> Books:
+        """Where the cost is limited, all that this request asks is paid for from one purse."""
+        if plan.max_usd is None:
+            return self._books
+        return Books(on_a_budget(self._models, Purse(plan.max_usd)), self._resilience)
+
+    def most_usd(self, request: ChatRequest, tokens: int, answer_tokens: int) -> float | None:
+        """As `Joint.most_usd`: all members together, and the judge, who reads what they say."""
+        plan = keep_to(self._plan, request.constraints)
+        asked = replace(request, constraints=replace(request.constraints, only=(), max_usd=None))
+        said = plan.max_completion_tokens or answer_tokens
+        members = [name for name in plan.members if name not in request.constraints.never]
+
+        def cost(name: str, read: int, written: int) -> float | None:
+            return most_usd(self._models[name], asked, read, written)
+
+        known = [usd for name in members if (usd := cost(name, tokens, said)) is not None]
+        if not known:
+            return None
+        read, usd = tokens + len(members) * said + FRAME_TOKENS, sum(known)
+        if plan.mode == "debate":
+            usd += sum(cost(name, read, said) or 0.0 for name in members)
+        elif plan.mode != "vote" and len(members) > 1:
+            usd += max(
+                max(
+                    4 * (cost(judge, read, VERDICT_TOKENS) or 0.0),
+                    2 * (cost(judge, read, VERDICT_TOKENS) or 0.0) + (cost(judge, read, said) or 0.0),
+                )
+                for judge in ([plan.judge] if plan.judge else members)
+            )
+        return usd if plan.max_usd is None else min(usd, plan.max_usd)
 
     def _total_s(self, request: ChatRequest) -> float:
         """What all of it may take."""

@@ -17,16 +17,13 @@ from junctor.chat import (
     UnsupportedByModel,
 )
 from junctor.fusion.plan import MOST_MEMBERS, Plan
+from junctor.fusion.purse import LIMITS, TYPICAL_TOKENS, most_usd
 from junctor.fusion.tools import with_tools_as_text
 from junctor.fusion.weights import Weights
 from junctor.pool.prompt import Prompt
 
-TYPICAL_TOKENS = 500
-"Of an answer, where the request states no limit: for estimates."
 _NOT_FOR_ONE = frozenset({"n", "stream_options", "logprobs", "top_logprobs", "store", "metadata"})
 "Fields of the body that make no sense for one answer of several."
-_LIMITS = frozenset({"max_tokens", "max_completion_tokens"})
-"As the caller spelt it: `ChatRequest.max_tokens` says the same."
 
 
 class Seat(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +61,11 @@ def seat(
         usd = estimate_usd(card, prompt.tokens, asked.max_tokens or TYPICAL_TOKENS)
         seats.append(Seat(name=name, request=asked, usd=usd, left_out=why, tools_as_text=as_text))
     if plan.max_usd is not None:
-        seats = _within(plan.max_usd, seats, weights)
+        said = [
+            most_usd(models[it.name], it.request, prompt.tokens, it.request.max_tokens or TYPICAL_TOKENS)
+            for it in seats
+        ]
+        seats = _share_out(plan.max_usd, seats, said, weights, is_all=plan.mode == "vote")
     if all(seat.left_out for seat in seats):
         said = "; ".join(f"{seat.name}: {seat.left_out}" for seat in seats)
         raise NoModelFits(f"no member of `{plan.name}` may answer this request. {said}", param="fusion")
@@ -117,22 +118,49 @@ def _objection(card: ModelCard, limits: Constraints, prompt: Prompt) -> str | No
     return None
 
 
-def _within(most_usd: float, seats: Sequence[Seat], weights: Weights) -> list[Seat]:
-    """Leave out the weakest until the rest fit."""
-    kept = [at for at, seat in enumerate(seats) if seat.left_out is None]
-    kept.sort(key=lambda at: -weights.ability(seats[at].name))
-    while kept and sum(seats[at].usd for at in kept) > most_usd:
-        kept.pop()
-    why = f"all together would cost more than max_usd ({most_usd:g})"
-    return [
-        seat if seat.left_out or at in kept else replace(seat, left_out=why) for at, seat in enumerate(seats)
+def _share_out(
+    limit: float, seats: Sequence[Seat], most: Sequence[float | None], weights: Weights, *, is_all: bool
+) -> list[Seat]:
+    """Leave out who is too dear alone, and the weakest until the rest fit; give these their shares to keep.
+
+    `most`: what each may cost; None: not known. Unless members may have all (`is_all`), half of the limit is
+    kept for a judge, a writer, or a second round, where that leaves them what they may cost.
+    """
+    unknown = "its price is not known, so it cannot keep to max_usd"
+    seats = [
+        replace(seat, left_out=unknown) if usd is None and seat.left_out is None else seat
+        for seat, usd in zip(seats, most, strict=True)
     ]
+    costs = [usd or 0.0 for usd in most]
+    kept = [at for at, seat in enumerate(seats) if seat.left_out is None and costs[at] <= limit]
+    kept.sort(key=lambda at: -weights.ability(seats[at].name))
+    while kept and sum(costs[at] for at in kept) > limit:
+        kept.pop()
+    together = sum(costs[at] for at in kept)
+    each = (limit if is_all else max(together, limit / 2)) / together if together else 1.0
+    return [
+        _with_share(seat, usd * each)
+        if at in kept
+        else replace(seat, left_out=seat.left_out or _too_dear(usd, limit))
+        for at, (seat, usd) in enumerate(zip(seats, costs, strict=True))
+    ]
+
+
+def _too_dear(usd: float, limit: float) -> str:
+    if usd > limit:
+        return f"it may cost {usd:.2g} USD, more than max_usd ({limit:g})"
+    return f"all together may cost more than max_usd ({limit:g})"
+
+
+def _with_share(seat: Seat, usd: float) -> Seat:
+    limits = replace(seat.request.constraints, max_usd=usd)
+    return replace(seat, request=replace(seat.request, constraints=limits))
 
 
 def _request_for(card: ModelCard, plan: Plan, request: ChatRequest, *, tools_as_text: bool) -> ChatRequest:
     """What one member is asked: the caller's request, with what the plan says of members."""
     request = for_one_answer(request)
-    dropped = _LIMITS if plan.max_completion_tokens is not None else frozenset[str]()
+    dropped = LIMITS if plan.max_completion_tokens is not None else frozenset[str]()
     passthrough = {name: value for name, value in request.passthrough.items() if name not in dropped}
     told: dict[str, msgspec.Raw] = {}
     if plan.temperature is not None:

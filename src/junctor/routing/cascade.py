@@ -41,7 +41,7 @@ from junctor.chat import (
 from junctor.pool.answers import answer_of
 from junctor.pool.choice import Watched
 from junctor.pool.fan_out import Ask, Reply, ask_all, say_again
-from junctor.pool.metered import Metered, Spent
+from junctor.pool.metered import Charged, Spent
 from junctor.pool.resilient import Resilience
 from junctor.routing.escalation import Heard, Record, hear, render_draft
 from junctor.routing.ladder import Ladder
@@ -77,7 +77,8 @@ class Cascade:
         asks_in_turn: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`save` takes the decision once, however it ends. `clock` gives seconds, never backwards.
+        """`models`: metered. `save` takes the decision once, however it ends. `clock` gives seconds, never
+        backwards.
 
         Without `keeps_answers` the decision says which answers were equal, and not what they were. With
         `asks_in_turn` no two models are asked at once.
@@ -86,7 +87,7 @@ class Cascade:
         self._order = plan.order
         self._ladder = plan.ladder
         self._models = {
-            name: Watched(Metered(watched.model, self._pay), watched.health)
+            name: Watched(Charged(watched.model, self._pay), watched.health)
             for name, watched in models.items()
         }
         self._resilience = resilience
@@ -125,7 +126,7 @@ class Cascade:
         finally:
             self._save(self._record.finish(self._live))
 
-    def _pay(self, request_id: str, spent: Spent) -> None:
+    def _pay(self, spent: Spent) -> None:
         """Each call costs what it had come to when it ended, tries that failed too."""
         self._spent.setdefault(spent.model, []).append(spent)
         self._record.pay(spent.usd)

@@ -9,7 +9,7 @@ Where there is a calibrated ladder, and the request's answers can be compared, a
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -24,6 +24,7 @@ from junctor.chat import (
     Model,
     ModelCard,
     NoModelFits,
+    Price,
     Routed,
 )
 from junctor.pool.choice import Policy, Watched
@@ -174,6 +175,10 @@ class Router:
         """The models that a cascade may ask for one request, all of them; none without a ladder."""
         return models_of(self._ladder) if self._ladder is not None and self._ladder.promises else ()
 
+    def most_usd(self, request: ChatRequest, tokens: int, answer_tokens: int) -> float | None:
+        """As `Joint.most_usd`."""
+        return _most_usd(self._cards, self.climbs, request.constraints, tokens, answer_tokens)
+
     def decide(self, request: ChatRequest) -> tuple[Decision, tuple[str, ...]]:
         """The decision for a request without a cascade, and the models to ask, in order. Asks nobody."""
         seen = self._look(request)
@@ -247,13 +252,8 @@ class Router:
 
     def _watch(self, seen: _Sight) -> Mapping[str, Watched]:
         """The models as this call asks them."""
-        models, prints, memory = dict[str, Model](), seen.prints, self._conversations
-        if prints is not None and memory is not None:
-            models |= {name: Reading(it.model, memory, prints.now) for name, it in self._watched.items()}
-        if (name := self._strongest) is not None and seen.ration is not None:
-            strongest = models.get(name) or self._watched[name].model
-            models[name] = Rationed(strongest, seen.ration, seen.call)
-        watched = {name: self._resilience.watch(model) for name, model in models.items()}
+        changed = _wrap(self._watched, seen, self._conversations, self._strongest)
+        watched = {name: self._resilience.watch(model) for name, model in changed.items()}
         return {**self._watched, **watched} if watched else self._watched
 
     # Cascades.
@@ -329,3 +329,37 @@ def _without_cascade(ranking: Ranking, ladder: Ladder, mode: str, objection: str
         return replace(ranking, rule=f"{ranking.rule}; not cascaded: {objection}")
     why = f"no promise of {ladder.floor:.0%} of {ladder.strongest} for the mode {mode} ({ladder.version})"
     return replace(put_first(ranking, ladder.strongest, why), rule=f"{why}: the strongest model answers")
+
+
+def _wrap(
+    watched: Mapping[str, Watched], seen: _Sight, memory: Conversations | None, strongest: str | None
+) -> Mapping[str, Model]:
+    """Those of whom a call notes who reads its prompt, and the strongest, where its key has a share of it."""
+    models, prints = dict[str, Model](), seen.prints
+    if prints is not None and memory is not None:
+        models |= {name: Reading(it.model, memory, prints.now) for name, it in watched.items()}
+    if strongest is not None and seen.ration is not None:
+        model = models.get(strongest) or watched[strongest].model
+        models[strongest] = Rationed(model, seen.ration, seen.call)
+    return models
+
+
+def _most_usd(
+    cards: Sequence[ModelCard], climbs: Collection[str], limits: Constraints, tokens: int, answer_tokens: int
+) -> float | None:
+    """At the dearest prices of those that may answer, or by all of a ladder; None: no price is known."""
+    prices = {
+        card.name: card.price
+        for card in cards
+        if card.price is not None
+        and card.name not in limits.never
+        and (not limits.only or card.name in limits.only)
+    }
+    if not prices:
+        return None
+    read = max(price.input for price in prices.values())
+    said = max(price.output for price in prices.values())
+    dearest = Price(input=read, output=said, source="the dearest").usd(tokens, answer_tokens)
+    if not prices.keys() >= {*climbs}:
+        return dearest  # no cascade
+    return max(dearest, sum(prices[name].usd(tokens, answer_tokens) for name in climbs))
