@@ -26,6 +26,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from connections import Connections
+
 WORDS = ("Hello", " from", " the", " fault", " server.")
 "The text of a good answer, piece by piece."
 TEXT = "".join(WORDS)
@@ -87,7 +89,7 @@ class FaultServer:
         self._die = random.Random(1)
         self._struck: Counter[str] = Counter()
         self._arrived = asyncio.Condition()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.serve = Connections(self._serve)
 
     def base_url(self, fault: str = "ok") -> str:
         """What an upstream is configured with."""
@@ -99,26 +101,14 @@ class FaultServer:
             await self._arrived.wait_for(lambda: len(self.seen) >= count)
         return self.seen[-1]
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            while (seen := await _read_request(reader)) is not None:
-                async with self._arrived:
-                    self.seen.append(seen)
-                    self._arrived.notify_all()
-                if not await self._answer(seen, Line(self, seen, reader, writer)):
-                    return
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            self._tasks.discard(task)
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
+        while (seen := await _read_request(reader)) is not None:
+            async with self._arrived:
+                self.seen.append(seen)
+                self._arrived.notify_all()
+            if not await self._answer(seen, Line(self, seen, reader, writer)):
+                return
 
     async def _answer(self, seen: Seen, line: Line) -> bool:
         """True: the connection can be used again."""
@@ -148,10 +138,7 @@ class FaultServer:
 
     async def stop(self) -> None:
         """Cut every connection."""
-        await asyncio.sleep(0)  # whoever was let in just now begins, and so can be cut
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.serve.cut()
 
 
 async def _read_request(reader: asyncio.StreamReader) -> Seen | None:

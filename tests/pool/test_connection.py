@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from connections import Connections
 from junctor.pool.connection import HIGH_WATER_BYTES, Connection, Deadlines, LineLost, LineTimeout
 from junctor.pool.reply_parser import LineGarbled, ReplyParser
 
@@ -38,16 +39,12 @@ async def connected(play: Play) -> AsyncIterator[tuple[Connection, Freed]]:
     stop = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            await play(reader, writer)
-            await stop.wait()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+        await reader.readuntil(b"\r\n\r\n")
+        await play(reader, writer)
+        await stop.wait()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    connections = Connections(serve)
+    server = await asyncio.start_server(connections, "127.0.0.1", 0)
     loop, freed = asyncio.get_running_loop(), Freed()
     host, port = server.sockets[0].getsockname()
     _, connection = await loop.create_connection(lambda: Connection(loop, freed), host, port)
@@ -57,8 +54,8 @@ async def connected(play: Play) -> AsyncIterator[tuple[Connection, Freed]]:
         stop.set()
         connection.close()
         server.close()
+        await connections.cut()
         await server.wait_closed()
-        await asyncio.sleep(0)
 
 
 def says(*pieces: bytes, pause_s: float = 0.0) -> Play:

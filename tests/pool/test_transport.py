@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from connections import Connections
 from faults.fault_server import FaultServer, chat_reply, running_fault_server
 from junctor.chat import (
     UpstreamBroken,
@@ -225,12 +226,14 @@ async def test_a_server_that_closes_before_the_request(transport: Transport) -> 
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    connections = Connections(serve)
+    server = await asyncio.start_server(connections, "127.0.0.1", 0)
     to = Target(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", {})
     for _ in range(20):
         with pytest.raises(UpstreamBroken, match="before it answered"):
             await post(transport, to, timeouts=LONG)
     server.close()
+    await connections.cut()
     await server.wait_closed()
 
 
@@ -239,11 +242,13 @@ async def test_tls_where_there_is_none_is_unreachable(transport: Transport) -> N
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    connections = Connections(serve)
+    server = await asyncio.start_server(connections, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     with pytest.raises(UpstreamUnreachable):
         await post(transport, Target(f"https://127.0.0.1:{port}/v1", {}), timeouts=LONG)
     server.close()
+    await connections.cut()
     await server.wait_closed()
 
 

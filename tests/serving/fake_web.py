@@ -7,9 +7,9 @@ import base64
 import hashlib
 import io
 import zipfile
-from contextlib import suppress
 from dataclasses import dataclass, field
 
+from connections import Connections
 from junctor.serving.manifest import ChatFacts, HuggingFace, Manifest, PackageIndex, Source
 
 
@@ -47,13 +47,13 @@ class FakeWeb:
         self.url = ""
         self.login = ""
         "When set, as `user:password`, requests without it get a 401."
-        self._tasks = set[asyncio.Task[None]]()
+        self._connections = Connections(self._serve)
 
     def paths(self) -> list[str]:
         return [request.path for request in self.seen]
 
     async def __aenter__(self) -> FakeWeb:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._connections, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
@@ -63,25 +63,11 @@ class FakeWeb:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        await asyncio.sleep(0)  # whoever was let in just now begins, and so can be cut
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._connections.cut()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            await self._answer(head, writer)
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-            self._tasks.discard(task)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        await self._answer(head, writer)
 
     async def _answer(self, head: str, writer: asyncio.StreamWriter) -> None:
         lines = head.split("\r\n")
