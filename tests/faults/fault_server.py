@@ -42,6 +42,8 @@ class Seen:
     fault: str
     headers: dict[str, str]
     body: bytes
+    played: str = ""
+    "The fault that it met; `ok`: none."
     client_closed: asyncio.Event = field(default_factory=asyncio.Event)
     "Set when the client closed the connection before we were done."
 
@@ -113,8 +115,8 @@ class FaultServer:
     async def _answer(self, seen: Seen, line: Line) -> bool:
         """True: the connection can be used again."""
         self.asked[seen.fault] += 1
-        name = self._chosen(self.playing.get(seen.fault, seen.fault))
-        answering = asyncio.ensure_future(FAULTS[name](line))
+        seen.played = self._chosen(self.playing.get(seen.fault, seen.fault))
+        answering = asyncio.ensure_future(FAULTS[seen.played](line))
         leaving = asyncio.ensure_future(line.client_leaves())
         done, pending = await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,11 +20,8 @@ BROKEN_OFF = ("F5", "F6-stream", "F7-truncated")
 MENDED = tuple(scene.name for scene in SCENES.values() if scene.mends and scene.name != "F13")
 
 
-async def run(
-    name: str, folder: Path, requests: int = REQUESTS, late_s: float | None = None, **more: object
-) -> tuple[Seen, Stage]:
-    scene = SCENES[name] if late_s is None else replace(SCENES[name], late_s=late_s)
-    async with staged(scene) as stage:
+async def run(name: str, folder: Path, requests: int = REQUESTS, **more: object) -> tuple[Seen, Stage]:
+    async with staged(SCENES[name]) as stage:
         with running(stage.config(), folder) as server:
             seen = await play(stage, server.url, requests, **more)  # pyright: ignore[reportArgumentType]
     assert seen.cut == 0
@@ -115,15 +111,14 @@ async def test_the_last_model_is_never_ejected_and_answers_as_soon_as_it_can(tmp
 
 
 async def test_a_late_first_text_is_hedged_within_its_budget(tmp_path: Path) -> None:
-    seen, stage = await run("F11", tmp_path, requests=400, at_once=8, warm_up=80, late_s=3.0)
+    seen, stage = await run("F11", tmp_path, requests=400, at_once=8, warm_up=80)
     assert seen.answered == 400
     assert stage.calls["b"] > 0
     assert seen.amplification <= 1.08
-    late = sum(seconds > 2.9 for seconds in seen.seconds)
-    assert late < 0.05 * 400 / 2, "half of the stragglers at least are not waited for"
-    closed = [
-        each for server in stage.servers.values() for each in server.seen if each.client_closed.is_set()
-    ]
+    all_of_them = [each for server in stage.servers.values() for each in server.seen]
+    closed = [each for each in all_of_them if each.client_closed.is_set()]
+    late = [each.client_closed.is_set() for each in all_of_them if each.played == "late"]
+    assert sum(late) > len(late) / 2 > 5, "half of the stragglers at least are not waited for"
     hedges = stage.calls["b"] + stage.calls["c"]
     # Each has a loser whose upstream sees it, but for those that said all in the very moment they lost.
     assert 0.8 * hedges <= len(closed) <= hedges
