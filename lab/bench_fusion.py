@@ -50,6 +50,7 @@ from junctor.fusion.fusion import Fusion
 from junctor.fusion.plan import Plan
 from junctor.fusion.weights import Weights
 from junctor.pool.choice import Policy
+from junctor.pool.metered import Metered
 from junctor.pool.resilient import Resilience
 
 PROCESSOR_RUNS = 2000
@@ -93,7 +94,7 @@ def make_fusion(
     names = tuple(model.card.name for model in models)
     return Fusion(
         Plan(name="fusion", members=names, mode="vote", **plan),
-        {model.card.name: model for model in models},
+        {model.card.name: Metered(model, lambda _, spent: None) for model in models},
         Resilience(Policy(attempts=1)),
         presets={},
         weights=Weights(abilities),
