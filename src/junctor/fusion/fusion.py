@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from junctor.chat import ChatRequest, Decision, Event, Model
 from junctor.fusion.bench import VERDICT_TOKENS
 from junctor.fusion.billing import Books
+from junctor.fusion.case import OWN_TOKENS
 from junctor.fusion.panel import check, seat
 from junctor.fusion.plan import Plan, for_request, keep_to
 from junctor.fusion.purse import Purse, most_usd, on_a_budget
@@ -20,9 +21,6 @@ from junctor.pool.metered import count_prompt_tokens
 from junctor.pool.pool import joint_card
 from junctor.pool.prompt import parse_prompt
 from junctor.pool.resilient import Resilience
-
-FRAME_TOKENS = 1200
-"Of what a judge is told beside the prompt and the answers, for estimates."
 
 
 class Fusion:
@@ -114,7 +112,7 @@ class Fusion:
         known = [usd for name in members if (usd := cost(name, tokens, said)) is not None]
         if not known:
             return None
-        read, usd = tokens + len(members) * said + FRAME_TOKENS, sum(known)
+        read, usd = tokens + len(members) * said + OWN_TOKENS, sum(known)
         if plan.mode == "debate":
             usd += sum(cost(name, read, said) or 0.0 for name in members)
         elif plan.mode != "vote" and len(members) > 1:
