@@ -64,9 +64,45 @@ def test_a_missing_key_is_told(server: Running, junctor: Junctor) -> None:
     done = junctor("ask", "Hi", "--url", server.url)
     assert done.exit_code == 1
     assert "needs an API key" in done.stderr
+    assert "JUNCTOR_API_KEY, which is not set" in " ".join(done.stderr.split())
+
+
+def test_a_wrong_key_is_told_with_the_variable_that_holds_it(
+    server: Running, junctor: Junctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUNCTOR_API_KEY", "wrong")
+    said = " ".join(junctor("ask", "Hi", "--url", server.url).stderr.split())
+    assert "not known here" in said
+    assert said.endswith("`junctor ask` sends the key in JUNCTOR_API_KEY")
 
 
 def test_no_server_says_how_to_start_one(junctor: Junctor) -> None:
     done = junctor("ask", "Hi", "--url", "http://127.0.0.1:9")
     assert done.exit_code == 1
     assert "junctor serve" in done.stderr
+
+
+@pytest.mark.usefixtures("key")
+def test_it_asks_the_server_of_the_configuration_here(home: Path, server: Running, junctor: Junctor) -> None:
+    """Its address and port, and not that of whatever else may run; `--url` goes before."""
+    port = server.url.rpartition(":")[2]
+    (home / "junctor.toml").write_text(f'[server]\nhost = "0.0.0.0"\nport = {port}\n')
+    assert junctor("ask", "Hi").stdout == "[b]Hi[/b]\n"
+    (home / "other.toml").write_text("[server]\nport = 9\n")
+    assert "127.0.0.1:9;" in junctor("ask", "Hi", "-c", "other.toml").stderr
+    done = junctor("ask", "Hi", "-c", "junctor.toml")
+    assert "why dec_" in done.stderr
+    assert done.stderr.strip().endswith("-c junctor.toml")
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [('host = "::"\nport = 9', "no server answers at http://[::1]:9;"), ("port = 0", "name it with --url")],
+)
+def test_an_address_that_says_too_little_is_made_one_or_refused(
+    home: Path, junctor: Junctor, table: str, said: str
+) -> None:
+    (home / "junctor.toml").write_text(f"[server]\n{table}\n")
+    done = junctor("ask", "Hi")
+    assert done.exit_code == 1
+    assert said in done.stderr

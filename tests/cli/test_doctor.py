@@ -38,3 +38,19 @@ def test_a_folder_that_cannot_be_written_is_named(
     done = junctor("doctor")
     assert done.exit_code == 1
     assert "JUNCTOR_DATA_DIR" in done.stdout
+
+
+def test_a_database_that_cannot_be_opened_says_what_names_another(
+    home: Path, junctor: Junctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever command wants it: no permission, or another program's file."""
+    (home / "file").write_text("this is no database " * 99)
+    for folder in ("/proc/nothing", str(home / "file")):
+        monkeypatch.setenv("JUNCTOR_DATA_DIR", folder)
+        done = junctor("keys", "create", "ann")
+        assert done.exit_code == 1
+        assert "[Errno" not in done.stderr
+        assert "set `[store] path` in junctor.toml to another file, or JUNCTOR_DATA_DIR" in done.stderr
+    (home / "junctor.toml").write_text(f'[store]\npath = "{home / "file"}"\n')
+    said = " ".join(junctor("keys", "list").stderr.split())
+    assert "set `[store] path` in junctor.toml to another file" in said

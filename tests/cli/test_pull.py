@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.progress import Progress
 
 from command import Junctor
 from junctor.cli import command_line
+from junctor.cli.pull import _Bar
 from junctor.serving.manifest import shipped
+from junctor.serving.weights import Skipped, Trying
 
 
 def test_an_unknown_name_is_met_with_the_one_that_was_meant(junctor: Junctor) -> None:
@@ -45,6 +50,20 @@ def test_a_local_file_with_other_bytes_is_refused(
     assert done.exit_code == 1
     assert "refused, not the file that the manifest names" in " ".join(done.stderr.split())
     assert not list((home / "cache" / "weights").glob("*.gguf"))
+
+
+def test_a_mirror_is_not_called_by_the_names_of_its_packages() -> None:
+    """They are a third party's, and say nothing of the model; where one fails, the reason names it."""
+    shown = Console(width=200, file=StringIO())
+    with Progress(console=shown) as progress:
+        bar = _Bar(progress, shipped()["qwen2.5-coder-0.5b"])
+        for job in (Trying("hub Qwen/x"), Trying("package index odd-name-1...")):
+            bar.show(job)
+        assert (
+            progress.tasks[0].description == "qwen2.5-coder-0.5b from a mirror (the same bytes, by SHA-256)"
+        )
+        bar.show(Skipped("package index odd-name-1...", "gone"))
+    assert "odd-name-1...: gone" in shown.file.getvalue()
 
 
 def test_every_command_has_help() -> None:

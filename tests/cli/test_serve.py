@@ -96,6 +96,15 @@ def test_it_serves_says_where_and_that_it_is_open(tmp_path: Path) -> None:
         said = last_words(server)
         assert server.returncode == 0
     assert "without API keys" in said
+    assert "junctor keys create NAME` makes one" in said
+
+
+def test_what_it_says_to_do_is_for_the_configuration_that_it_has(tmp_path: Path) -> None:
+    """Another file may have another database: a key that is made for the wrong one locks nothing."""
+    (tmp_path / "other.toml").write_text(CONFIG + '[store]\npath = "own.db"\n')
+    with serving(tmp_path, "-c", "other.toml") as (server, _):
+        server.terminate()
+        assert "keys create NAME -c other.toml` makes one" in last_words(server)
 
 
 def test_sigterm_lets_an_answer_in_progress_end(tmp_path: Path) -> None:
@@ -200,7 +209,25 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     (tmp_path / "junctor.toml").write_text(CONFIG)
     with serving(tmp_path) as (_, url):
         port = url.rpartition(":")[2]
-        assert f"cannot listen on 127.0.0.1:{port}" in refused(tmp_path, "--port", port)
+        said = refused(tmp_path, "--port", port)
+    assert f"error: cannot listen on 127.0.0.1:{port}: Address already in use; another program does" in said
+    assert "take another port with `--port`" in said
+
+
+@pytest.mark.parametrize("port", ["99999", "-1"])
+def test_a_port_that_is_none_is_refused_by_name(tmp_path: Path, port: str) -> None:
+    command = [sys.executable, "-m", "junctor", "serve", "--port", port]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert "'--port'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_address_that_is_not_here_is_named(tmp_path: Path) -> None:
+    key = f'[[keys]]\nname = "a"\nsha256 = "{"0" * 64}"\n'
+    (tmp_path / "junctor.toml").write_text(CONFIG + key)
+    assert "no such address: change `--host`" in refused(tmp_path, "--host", "192.0.2.1")
+    assert "change `--host`" in refused(tmp_path, "--host", "nowhere.invalid")
 
 
 def test_an_empty_pool_starts_and_says_what_to_do(tmp_path: Path) -> None:

@@ -92,9 +92,11 @@ async def _run(
     watch.heed_sighup()
     try:
         await app.start()
-        _greet(listener, settings, environment, is_open=app.is_open)
+        named = () if path is None or path == Path(CONFIG_NAME) else ("-c", path)
+        _greet(listener, named if app.is_open else None)
+        _offer_providers(settings, environment)
         if not app.models:
-            pull = command_line_of("pull", "qwen2.5-coder-0.5b")
+            pull = command_line_of("pull", "qwen2.5-coder-0.5b", *named)
             errors.print(_EMPTY_POOL.format(pull=pull), soft_wrap=True, markup=False)
         watching = asyncio.create_task(watch.run(), name="config watch")
         await app.build_server().run_until_signalled(listener)
@@ -103,16 +105,16 @@ async def _run(
         await app.stop()
 
 
-def _greet(listener: socket.socket, settings: Settings, environment: Environment, *, is_open: bool) -> None:
+def _greet(listener: socket.socket, open_with: tuple[str | Path, ...] | None) -> None:
+    """`open_with`: of a server without keys, the options by which a command works on its configuration."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     errors.print(f"Junctor serves [bold]http://{shown}:{port}/v1[/]", soft_wrap=True)
-    if is_open:
-        make = escape(command_line_of("keys", "create", "NAME"))
+    if open_with is not None:
+        make = escape(command_line_of("keys", "create", "NAME", *open_with))
         errors.print(
             f"It runs open, without API keys, for this machine only; `{make}` makes one.", soft_wrap=True
         )
-    _offer_providers(settings, environment)
 
 
 def _with_address(settings: Settings, host: str | None, port: int | None) -> Settings:
