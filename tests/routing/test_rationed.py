@@ -58,7 +58,7 @@ async def test_a_burst_does_not_exceed_it() -> None:
 @pytest.mark.anyio
 async def test_one_request_that_asks_several_times_needs_a_place_for_each() -> None:
     """A fusion asks `auto` for each of its members, all under the id of the one request."""
-    bench = await asyncio.to_thread(Held, 0.05)
+    bench = await asyncio.to_thread(Held, 0.05, {"delay_s": 0.01}, {"text": "here"})
     answered = await asyncio.gather(*(bench.answer(at // 8) for at in range(96)))
     assert sorted(answered) == ["big"] * 5 + ["small"] * 91
 
