@@ -102,7 +102,8 @@ def test_it_serves_says_where_and_that_it_is_open(tmp_path: Path) -> None:
 def test_what_it_says_to_do_is_for_the_configuration_that_it_has(tmp_path: Path) -> None:
     """Another file may have another database: a key that is made for the wrong one locks nothing."""
     (tmp_path / "other.toml").write_text(CONFIG + '[store]\npath = "own.db"\n')
-    with serving(tmp_path, "-c", "other.toml") as (server, _):
+    with serving(tmp_path, "-c", "other.toml") as (server, url):
+        ask(url)
         server.terminate()
         assert "keys create NAME -c other.toml` makes one" in last_words(server)
 
