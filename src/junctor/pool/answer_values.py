@@ -8,6 +8,11 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from junctor.pool.answer_choices import parse_choice
+from junctor.pool.answer_refusals import abstains
+from junctor.pool.answer_sentences import find_stated
+from junctor.pool.answer_units import unit_factor
+
 MOST_CHARS = 200
 "A stated answer that is longer is not one."
 MOST_DIGITS = 40
@@ -17,17 +22,18 @@ _SYMBOLS = re.compile(r"\\[,!;: ]|\\(?:left|right|displaystyle|quad)\b|\\[$%]|[$
 _THOUSANDS = re.compile(r"(?<=\d)\{,\}(?=\d)|(?<=\d)\\,(?=\d{3})")
 _TEXT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox)\s?\{([^{}]*)\}")
 _FRACTION = re.compile(r"\\[dt]?frac\s?(?:\{([^{}]*)\}\s?\{([^{}]*)\}|(\d)\s?(\d))")
-_DEGREES = re.compile(r"\^\s?\{?\s?\\circ\s?\}?|°")
+_DEGREES = re.compile(r"(?:\^\s?\{?\s?\\circ\s?\}?|°)(?!\s?\d)")
+"Not those before minutes, as in `5°30`."
 _EDGES = " \t\n.,;:!?*_`\"'\u201c\u201d\u2018\u2019\u3002\uff01"
-_VARIABLE = re.compile(r"(?:[A-Za-z]|\\[a-z]{2,8})\s?=\s?")
+_LEADING = _EDGES.replace(".", "").replace("!", "")
+_LASTING = re.compile(r"(?:[\d)\]}]|(?<!\w)[A-Za-z])(?:!|(?<=[A-Za-z)])'|(?P<dots>\.{3}))")
+"At the end: a factorial, a prime, digits that go on."
+_DECIMAL = re.compile(r"\S{0,40}\d\.\d+|\.\d+")
+_VARIABLE = re.compile(r"(?:[A-Za-z]|\\[a-z]{2,8})\s?=\s?(?=[^=]*\Z)")
+"Of one equation: `x = 1, y = 2` is no value of x."
 _ABOUT = re.compile(
-    r"(?:about|approximately|approx\.?|around|roughly|exactly|~|≈|\\approx)\s?", re.IGNORECASE
+    r"(?:(?:about|approximately|approx\.?|around|roughly|exactly)\b|~|≈|\\approx(?![a-z]))\s?", re.IGNORECASE
 )
-_CHOICE = re.compile(
-    r"(?:[Oo]ption\s|[Cc]hoice\s|[Aa]nswer\s)?(?:([A-J])|\(([A-Ja-j])\)|([b-j])\))[.):]{0,2}"
-)
-_CHOICE_WITH_TEXT = re.compile(r"\(?([A-J])\)?[).:]\s\S.*|\(([A-J])\)\s\S.*", re.DOTALL)
-
 _PLAIN = r"(?:\d+(?:[.,]\d+)*|\.\d+)"
 _RATIO = rf"(?:(?P<mixed>\d{{1,12}})\s)?\(?(?P<over>{_PLAIN})\)?\s?/\s?\(?(?P<under>{_PLAIN})\)?"
 _POWER = (
@@ -39,9 +45,6 @@ _NUMBER = re.compile(
     rf"(?:{_POWER})?(?P<rest>.*)",
     re.DOTALL,
 )
-_UNIT = re.compile(r"\s?%|(?:\s?%)?(?:\s(?:[^\W\d_]{2,24}|per|/)){1,4}")
-_NO_UNITS = frozenset(["or", "and", "to", "not", "am", "pm", "bc", "bce", "ad", "ce", "than", "if"])
-_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _GROUPED = {
     ",": re.compile(r"[1-9]\d{0,2}(?:,\d{2,3})*,\d{3}"),
     ".": re.compile(r"[1-9]\d{0,2}(?:\.\d{3}){2,}"),
@@ -50,31 +53,19 @@ _QUOTED = re.compile(r"""[`*_\s]*(?:'((?:[^'\\\n]|\\.)*)'|"((?:[^"\\\n]|\\.)*)")
 _NAME = re.compile(r"[A-Z]?[a-z]+(?: [A-Z]?[a-z]+)*")
 "Words as they are written in prose: quotes are put around titles, too."
 _ARTICLES = frozenset({"a", "an", "the"})
-_ABSTAINS = frozenset(
-    {
-        "i dont know",
-        "i do not know",
-        "i am not sure",
-        "im not sure",
-        "i cant answer",
-        "i cannot answer",
-        "i cant help with that",
-        "i cannot help with that",
-        "unknown",
-        "unclear",
-        "not sure",
-        "na",
-        "n a",
-        "no answer",
-        "sorry",
-        "im sorry",
-        "cannot be determined",
-    }
+_PUNCTUATION = re.compile(
+    r"[;?'\"\u201c\u201d\u2018\u2019\u3002`]|(?<![\d)])(?<!\b\w)!(?!\w)|[.,:](?!\w)|(?<!\w)[.,:]|(?<![^\W_])[*_]+|[*_]+(?![^\W_])"
 )
-"Words that answer nothing: two models that both do not know have not agreed on an answer."
-_PUNCTUATION = re.compile(r"[;!?'\"\u201c\u201d\u2018\u2019\u3002*_`~]|[.,:](?!\w)|(?<!\w)[.,:]")
-_GAPS = re.compile(r"(?<=\w)-(?=[^\W\d])|[()\[\]{}]")
-_EXPRESSION = re.compile(r"[\\^=<>{}\[\](),|√π∞±≤≥≠\u222a∩]|\d[a-zA-Z(]|[+*/]|\d\s?-|_\d")
+_HYPHENS = re.compile(r"(?<=\w\w)-(?=[^\W\d])|(?<=\w)-(?=[^\W\d]{2})")
+_BRACKETS = re.compile(r"[()\[\]{}]")
+_OPERATORS = re.compile(r"[\\^=<>|√≤≥±]|[+*/]\s?[\w(]")
+"Brackets next to them count."
+_EXPRESSION = re.compile(
+    r"[\\^=<>{}\[\](),|√π∞±≤≥≠\u222a∩]|\d[a-zA-Z(]|[+*/]|\d\s?-|_\d|\b[A-Za-z]\s?-\s?\w\b|[A-Za-z)]'(?!\w)"
+    r"|\d\.{3}"
+)
+_SPACES = re.compile(r"(?<!\d) | (?!\d)")
+_PAIRED = re.compile(r"\*\*|__")
 _FUNCTIONS = r"(?:arc)?(?:sin|cos|tan)|log|sqrt|exp|mod"
 _PROSE = re.compile(rf"(?<![\\a-zA-Z])(?!(?:{_FUNCTIONS})(?![a-z]))[^\W\d_]{{3,}}")
 _NUMBERS = re.compile(r"(?<![\w.,:])[-+]?[$€£]?\d[\d.,]{0,40}(?:/\d{1,12})?%?(?![\w:])")
@@ -82,24 +73,25 @@ FEW = 5
 "Words; a stated answer of more is a sentence around it."
 
 
-def parse_value(text: str, *, words: int = 30) -> str | None:
-    """The value of a stated answer. None: there is none, it abstains, or it is more than so many words."""
+def parse_value(text: str, *, words: int = 30, offered: frozenset[str] = frozenset()) -> str | None:
+    """The value of a stated answer. None: there is none, it abstains, or it is more than so many words.
+
+    `offered` are the letters of the question's choices, where it has some and it is known.
+    """
     if (literal := _parse_literal(text[: MOST_CHARS + 1])) is not None:
         return literal
     text = _trim(text[: MOST_CHARS + 1])
     if not text or len(text) > MOST_CHARS:
         return None
-    plain = _strip_latex(text)
-    if choice := _CHOICE.fullmatch(plain):
-        return (choice[1] or choice[2] or choice[3]).upper()
-    if choice := _CHOICE_WITH_TEXT.fullmatch(plain):
-        return choice[1] or choice[2]
+    plain = strip_markup(text)
+    if choice := parse_choice(plain, offered):
+        return choice
     if (number := render_number(plain)) is not None:
         return number
     if _EXPRESSION.search(text) and not _PROSE.search(plain):
-        return _render_expression(plain) or None
+        return None if abstains(plain) else _render_expression(plain) or None
     phrase = parse_phrase(plain, words)
-    if phrase and phrase.count(" ") >= FEW and (number := find_only_number(plain)) is not None:
+    if phrase and phrase.count(" ") >= FEW and (number := parse_sentence(plain)) is not None:
         return number
     return phrase or None
 
@@ -121,48 +113,84 @@ def find_only_number(text: str) -> str | None:
     return numbers.pop() if len(numbers) == 1 else None
 
 
+def parse_sentence(text: str) -> str | None:
+    """The number that a sentence states, by its value; None where it may be another, or one of several."""
+    stated = find_stated(_PAIRED.sub("", strip_markup(text)))
+    return render_number(stated) if stated is not None else None
+
+
 def render_number(text: str) -> str | None:
     """A number by its value, whatever its form: `1234.5`, `1/3`; None for what is no number."""
     if len(text) > MOST_CHARS:
         return None
-    plain = _ABOUT.sub("", _VARIABLE.sub("", _strip_latex(text), count=1), count=1)
-    match = _NUMBER.fullmatch(plain.strip())
+    match = _NUMBER.fullmatch(_without_prefix(_ABOUT, _without_prefix(_VARIABLE, strip_markup(text))).strip())
     if match is None:
         return None
-    scale = _scale_of(match["rest"].rstrip("."))
+    factor = unit_factor(match["rest"].removesuffix("."))
     value = _value_of(match)
-    if scale is None or value is None:
+    if factor is None or value is None:
         return None
-    power = int(match["power"] or match["exponent"] or 0) + scale
+    power = int(match["power"] or match["exponent"] or 0)
     if abs(power) > _MOST_POWER:
         return None
-    value *= Fraction(10) ** power
+    value *= factor * Fraction(10) ** power
     return _render_fraction(-value if match["sign"] == "-" else value)
 
 
 def parse_phrase(text: str, words: int) -> str | None:
-    """Words without case, articles and punctuation; None when there are more; empty when they abstain."""
-    said = _PUNCTUATION.sub("", _GAPS.sub(" ", text).casefold()).split()
+    """Words without case, articles and punctuation; None when there are more; empty when they abstain.
+
+    Single letters keep their case: they are names of something.
+    """
+    if abstains(text):
+        return ""
+    spaced = _HYPHENS.sub(" ", text if _OPERATORS.search(text) else _BRACKETS.sub(" ", text))
+    said = _PUNCTUATION.sub("", spaced).split()
     if len(said) > words:
         return None
-    kept = [word for word in said if word not in _ARTICLES] or said
-    phrase = " ".join(kept)
-    return "" if phrase in _ABSTAINS else phrase
+    kept = (word for at, word in enumerate(said) if not _is_article(said, at))
+    return " ".join(word.casefold() if len(word) > 1 else word for word in kept)
 
 
-def _strip_latex(text: str) -> str:
+def strip_markup(text: str) -> str:
     """Without signs and commands that change how an answer looks and not what it says."""
     text = _THOUSANDS.sub("", text)
     if "\\" in text:
         text = _TEXT.sub(r" \1 ", text)
         text = _FRACTION.sub(lambda m: f" ({m[1] or m[3]})/({m[2] or m[4]})", text)
-    text = _SYMBOLS.sub(lambda m: "%" if m[0] == r"\%" else "", _DEGREES.sub("", text))
+    text = _SYMBOLS.sub(_without_symbol, _DEGREES.sub("", text))
     return _trim(" ".join(text.split()))
 
 
+def _without_symbol(match: re.Match[str]) -> str:
+    """Numbers on both sides of it stay two."""
+    if match[0] == r"\%":
+        return "%"
+    before, after = match.string[: match.start()][-1:], match.string[match.end() :][:1]
+    return " " if before.isdecimal() and after.isdecimal() else ""
+
+
+def _is_article(words: list[str], at: int) -> bool:
+    """Not the A of `vitamin A` and of `A and B`."""
+    if words[at].casefold() not in _ARTICLES or at + 1 == len(words):
+        return False
+    following = words[at + 1].casefold()
+    return (words[at] != "A" or at == 0) and following not in {"and", "or"} and len(following) > 1
+
+
+def _without_prefix(pattern: re.Pattern[str], text: str) -> str:
+    match = pattern.match(text)
+    return text[match.end() :] if match else text
+
+
 def _trim(text: str) -> str:
-    """Without punctuation around it; the point of `.5` stays."""
-    return text.lstrip(_EDGES.replace(".", "")).rstrip(_EDGES)
+    """Without punctuation around it. Those of `.5`, `5!`, `!p`, `f'` and `0.999...` stay."""
+    inside = text.lstrip(_LEADING)
+    trimmed = inside.rstrip(_EDGES)
+    mark = _LASTING.match(inside, max(0, len(trimmed) - 1)) if inside == text.lstrip() else None
+    if mark and mark["dots"] and not _DECIMAL.fullmatch(trimmed):
+        return trimmed
+    return inside[: mark.end()] if mark else trimmed
 
 
 def _value_of(match: re.Match[str]) -> Fraction | None:
@@ -193,18 +221,6 @@ def _parse_plain(text: str) -> Fraction | None:
     return Fraction(text.replace(",", "."))
 
 
-def _scale_of(rest: str) -> int | None:
-    """Of what follows a number: the power of ten that it stands for. None: this is more than a unit."""
-    if not rest:
-        return 0
-    if not _UNIT.fullmatch(rest):
-        return None
-    words = rest.casefold().split()
-    if not _NO_UNITS.isdisjoint(words):
-        return None
-    return sum(_SCALES.get(word, 0) for word in words)
-
-
 def _render_fraction(value: Fraction) -> str:
     """As a decimal where it has an end, else as a fraction."""
     under = value.denominator
@@ -222,5 +238,5 @@ def _render_fraction(value: Fraction) -> str:
 
 
 def _render_expression(text: str) -> str:
-    """Without spaces: `x + 1` is `x+1`. Case counts."""
-    return _VARIABLE.sub("", "".join(text.split()), count=1)
+    """Without spaces: `x + 1` is `x+1`; those between two digits stay. Case counts."""
+    return _without_prefix(_VARIABLE, _SPACES.sub("", " ".join(text.split())))

@@ -7,16 +7,20 @@ to compare. What is recognised, in this order:
     nothing but JSON                its field `answer`, else all of it, canonical
     nothing but a block of code     the code, without blank lines and trailing space
     ... "answer": "42" ...          that field, where the JSON around it is not whole
-    ... \\boxed{42} ...              the last one
+    ... \\boxed{42} ...              the last one, or the last ones that are one list
     #### 42                         the last one (GSM8K's form)
-    the final answer is 42          the last one; also `Answer: C`, and in some other languages
+    the final answer is 42          the last one, as a whole; also `Answer: C`, and in some other languages
     a few words, a letter, a number the whole reply, without what leads up to it (`It is 42.`)
     So she makes **$18** a day.     the one number of the last line, where that line concludes
 
 Numbers compare by value: `1,234.50`, `1.234,5` and `$1234.5` are equal, and so are `0.5`, `1/2` and
 `\\frac{1}{2}`. Units are left off: `18 eggs` is 18, and `50%` is 50, not 0.5: whoever asks for per cent, or
 for minutes, gets them from every model. A number that is rounded (`0.33`) is not the fraction (`1/3`).
-Words compare without case, articles and punctuation. `I don't know` answers nothing.
+Words compare without case, articles and punctuation. `I don't know` answers nothing, and so do refusals.
+
+Where the reading is in doubt, the whole statement is the value, or nothing can be compared: a call too many
+costs money, and two answers that only look alike cost the right one. So a number is none next to words that
+may change it (`at least 5`, `5 below zero`, `2 thirds`), and only reasons and further sentences are cut off.
 
 Free text is None. `text_similarity` says how much of it is the same; nothing here takes it for agreement.
 
@@ -34,7 +38,12 @@ from typing import Any
 import msgspec
 
 from junctor.chat import Answer, ToolCall
-from junctor.pool.answer_values import find_only_number, parse_phrase, parse_value, render_number
+from junctor.pool.answer_boxes import find_boxed
+from junctor.pool.answer_choices import lists_choices, offered_choices, parse_choice
+from junctor.pool.answer_refusals import abstains
+from junctor.pool.answer_sentences import changes, cut_statement, leads_to_number
+from junctor.pool.answer_units import unit_factor
+from junctor.pool.answer_values import parse_sentence, parse_value, render_number
 
 WHOLE_CHARS = 32_000
 "A longer reply is not looked at as a whole: not as JSON, and not as code."
@@ -47,37 +56,39 @@ WORDS = 5
 COMPARED_WORDS = 4_000
 "As many words of a text are compared with another's."
 
-Finder = Callable[[str], str | None]
+Finder = Callable[[str, frozenset[str]], str | None]
 "The answer, if the text has this form; empty: it has, but answers nothing. None: another form."
 
 
-def answer_of(answer: Answer) -> str | None:
+def answer_of(answer: Answer, question: str = "") -> str | None:
     """The comparable answer of a collected reply; None where there is none.
 
+    With the question, as `Prompt.text` has it, `B. Paris` is read as its choice B; without, it may be a name.
     A reply that was cut short, or held back by a filter, answers nothing, whatever it says so far.
     """
     if answer.reason in ("length", "content_filter"):
         return None
     if answer.tool_calls:
         return _canonical_calls(answer.tool_calls)
-    return parse_answer(answer.text)
+    return parse_answer(answer.text, question)
 
 
-def parse_answer(text: str) -> str | None:
-    """The answer that a text gives; None where nothing can be compared."""
+def parse_answer(text: str, question: str = "") -> str | None:
+    """The answer that a text gives to a question; None where nothing can be compared."""
+    offered = offered_choices(question)
     _, _, text = text.rpartition("</think>")
     if len(text) <= WHOLE_CHARS:
         text = text.strip()
-        forms: Sequence[Finder] = (_whole_json, _whole_code)
-        for find in forms:
-            if (found := find(text)) is not None:
-                return found or None
+        if (whole := _whole_json(text, offered)) is None:
+            whole = _whole_code(text)
+        if whole is not None:
+            return whole or None
     tail = _normalise(text[-TAIL_CHARS:])
     finders: list[Finder] = [_json_field, _boxed, _after_hashes, _after_marker]
     if len(text) <= TAIL_CHARS:
         finders.append(_short)
     for find in (*finders, _conclusion):
-        if (found := find(tail)) is not None:
+        if (found := find(tail, offered)) is not None:
             return found or None
     return None
 
@@ -138,7 +149,7 @@ def _render(value: Any) -> str:
     return msgspec.json.encode(value, order="deterministic").decode()
 
 
-def _whole_json(text: str) -> str | None:
+def _whole_json(text: str, offered: frozenset[str]) -> str | None:
     match = _FENCED.fullmatch(text)
     inner = match["code"].strip() if match and match["language"].lower() in {"", "json"} else text
     if inner[:1] not in _JSON_STARTS:
@@ -149,20 +160,20 @@ def _whole_json(text: str) -> str | None:
     if isinstance(value, dict):
         for key, field in _items(value):
             if key.casefold().replace(" ", "_") in _FIELDS:
-                return _json_value(field)
-    return _json_value(value)
+                return _json_value(field, offered)
+    return _json_value(value, offered)
 
 
 def _items(value: Any) -> Iterator[tuple[str, Any]]:
     yield from value.items()
 
 
-def _json_value(value: Any) -> str:
+def _json_value(value: Any, offered: frozenset[str]) -> str:
     match value:
         case None:
             return ""
         case str():
-            return parse_value(_normalise(value)) or ""
+            return parse_value(_normalise(value), offered=offered) or ""
         case bool():
             return "true" if value else "false"
         case int() | float():
@@ -176,18 +187,18 @@ _JSON_STARTS = frozenset('{["-0123456789tfn')
 _FIELDS = frozenset({"answer", "final_answer"})
 _FIELD = re.compile(
     r'"(?:final[_ ])?answer"\s{0,9}:\s{0,9}'
-    r'(?:"((?:[^"\\\n]|\\.){0,400})"|(-?\d[\d.,]{0,40}|true|false|null))',
+    r'(?:"((?:[^"\\\n]|\\.){0,400})"|(-?\d[\d.,]{0,40}|true|false|null)(?![\w/^*%]))',
     re.IGNORECASE,
 )
 
 
-def _json_field(text: str) -> str | None:
+def _json_field(text: str, offered: frozenset[str]) -> str | None:
     """Of JSON that is not whole, or has a backslash where JSON has none, as in LaTeX."""
     match = _last(_FIELD, text)
     if match is None or match[2] == "null":
         return match and ""
     said: str = match[1] if match[1] is not None else match[2]
-    return parse_value(said.replace("\\\\", "\\").replace('\\"', '"')) or ""
+    return parse_value(said.replace("\\\\", "\\").replace('\\"', '"'), offered=offered) or ""
 
 
 # Code.
@@ -203,7 +214,6 @@ def _whole_code(text: str) -> str | None:
 
 # Text.
 
-_BOXED = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{")
 _HASHES = re.compile(r"^\s{0,3}####\s{0,3}(\S[^\n]{0,200})$", re.MULTILINE)
 _MARKER = re.compile(
     r"(?:\b(?:answer|solution|result|antwort|réponse|respuesta|resposta|risposta|antwoord|ответ)\b|答案|答え)"
@@ -212,83 +222,77 @@ _MARKER = re.compile(
     r"(\S[^\n]{0,200})",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(
-    r"[.!?;](?:\s|$)|,\s|\s[-\u2013\u2014]\s|\s(?:because|since|as|which|so|for)\s", re.IGNORECASE
-)
 _CONCLUDES = re.compile(r"\W{0,4}(?:therefore|thus|hence|so|in total|altogether)\b", re.IGNORECASE)
 _LEAD_IN = re.compile(
     r"(?:(?:so|thus|hence|therefore)\b[,:]?\s+)?(?:it|that|this|there)(?:'s|\u2019s|\s+(?:is|are))\s+(?=\S)",
     re.IGNORECASE,
 )
 _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
-_CHOICE_LINE = re.compile(r"[*_(\s]{0,4}\(?([A-J])[).](?=[\s*_])[^\n]{0,200}")
+_OPERATOR = re.compile(r"\s{0,3}[-+*/^<>=\\(\d\u2212\u00d7\u00f7]")
+LINE_CHARS = 400
+"A longer last line is no conclusion."
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
     return next(iter(deque(pattern.finditer(text), maxlen=1)), None)
 
 
-def _boxed(text: str) -> str | None:
-    start = _last(_BOXED, text)
-    if start is None:
+def _boxed(text: str, offered: frozenset[str]) -> str | None:
+    boxed = find_boxed(text)
+    if boxed is None:
         return None
-    depth = 1
-    for at in range(start.end(), len(text)):
-        depth += (text[at] == "{") - (text[at] == "}")
-        if depth == 0:
-            return parse_value(text[start.end() : at]) or ""
-    return None
+    values = [parse_value(said, offered=offered) or "" for said in boxed]
+    return ",".join(dict.fromkeys(values)) if all(values) else ""
 
 
-def _after_hashes(text: str) -> str | None:
+def _after_hashes(text: str, offered: frozenset[str]) -> str | None:
     match = _last(_HASHES, text)
-    return match and (parse_value(match[1]) or "")
+    return match and (parse_value(match[1], offered=offered) or "")
 
 
-def _after_marker(text: str) -> str | None:
+def _after_marker(text: str, offered: frozenset[str]) -> str | None:
     match = _last(_MARKER, text)
     if match is None:
         return None
-    said = match[1]
-    if choice := _CHOICE_LINE.fullmatch(said):
-        return choice[1]
-    for part in (said[: _find_end(said)], said):
-        if (value := parse_value(part, words=WORDS)) is not None:
-            return value
-    return None
+    if choice := parse_choice(match[1], offered):
+        return choice
+    said = cut_statement(match[1])
+    return "" if abstains(said) else parse_value(said, words=WORDS, offered=offered)
 
 
-def _find_end(said: str) -> int:
-    """Where the statement ends: not within brackets, as in `(3, 5)`."""
-    for end in _SENTENCE_END.finditer(said):
-        before = said[: end.start()]
-        if sum(map(before.count, "([{")) <= sum(map(before.count, ")]}")):
-            return end.start()
-    return len(said)
-
-
-def _short(text: str) -> str | None:
+def _short(text: str, offered: frozenset[str]) -> str | None:
     """A reply of a few words, or one line that begins with the letter of a choice."""
     if len(text) <= SHORT_CHARS and "\n" not in text:
-        said = _LEAD_IN.sub("", text, count=1)
-        if value := parse_value(said, words=WORDS):
+        lead_in = _LEAD_IN.match(text)
+        said = text[lead_in.end() :] if lead_in else text
+        if value := parse_value(said, words=WORDS, offered=offered):
             return value
     first, _, rest = text.partition("\n")
-    choice = _CHOICE_LINE.fullmatch(first.rstrip())
-    if choice and not _CHOICE_LINE.search(rest):
-        return choice[1]
-    return "" if len(text) <= SHORT_CHARS and parse_phrase(text, WORDS) == "" else None
+    choice = parse_choice(first[:LINE_CHARS].strip(), offered)
+    if choice and not lists_choices(rest):
+        return choice
+    return "" if abstains(text) else None
 
 
-def _conclusion(text: str) -> str | None:
-    """The one bold value of the last line, or the one number of a last line that draws a conclusion."""
+def _conclusion(text: str, offered: frozenset[str]) -> str | None:
+    """The one bold number of the last line, or the one number of a last line that draws a conclusion.
+
+    Only where the words around it leave no doubt: `at least`, `a loss of` and `not` make it another answer.
+    """
     line = text.rstrip().rpartition("\n")[2]
-    bold = _BOLD.findall(line)
-    if len(bold) == 1 and (value := parse_value(bold[0], words=WORDS)) and value[0] in "-0123456789":
-        return value
-    if not _CONCLUDES.match(line) or len(line) > 400:
+    if len(line) > LINE_CHARS:
         return None
-    return find_only_number(line)
+    bold = list(_BOLD.finditer(line))
+    if len(bold) == 1 and (value := parse_value(bold[0][1], words=WORDS)) and value[0] in "-0123456789":
+        return value if _stands_alone(line[: bold[0].start()], line[bold[0].end() :]) else None
+    return parse_sentence(line) if _CONCLUDES.match(line) else None
+
+
+def _stands_alone(before: str, after: str) -> bool:
+    is_apart = not after[:1].isalnum() and not _OPERATOR.match(after)
+    return (
+        is_apart and leads_to_number(before) and (unit_factor(after.rstrip(" .!")) == 1 or not changes(after))
+    )
 
 
 # Characters.
@@ -304,12 +308,16 @@ _SPECIAL = (
 "A minus sign; powers and fractions, which NFKC would run together with the number before them."
 
 
+_DASH = re.compile(r"(?<![^\s(\[{*$=:])[\u2010-\u2013](?=[$€£¥₹]?\.?\d)")
+"A minus sign that was meant: not that of `10\u201320`."
+
+
 def _normalise(text: str) -> str:
     """NFKC, and one spelling of signs; digits of every script are ours."""
     text = text.encode("utf-8", "replace").decode()
     if text.isascii():
         return text.strip()
-    text = unicodedata.normalize("NFKC", text.translate(_SPECIAL))
+    text = _DASH.sub("-", unicodedata.normalize("NFKC", text.translate(_SPECIAL)))
     digits = {ord(c): str(unicodedata.decimal(c)) for c in set(text) if not c.isascii() and c.isdecimal()}
     return text.translate(digits).strip()
 
