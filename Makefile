@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check bench bench-gateway fix reference
+.PHONY: help setup demo test check bench bench-gateway fix
 
 help:           ## show this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
