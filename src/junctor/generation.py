@@ -28,7 +28,7 @@ from junctor.assemble import (
     policy_of,
     terms_of,
 )
-from junctor.chat import Model, ModelCard
+from junctor.chat import Model, ModelCard, Pool
 from junctor.fusions import fusions_of, names_for_keys
 from junctor.gateway import keys_api, models_api, openapi_api, reload_api, responses_api
 from junctor.gateway.admit import Doorkeeper
@@ -128,16 +128,9 @@ def build(
     menu = menu_of(members, router.card, settings.hedging, router.climbs, *fusions.fused())
     responses = ResponseStore(lasting.database, timedelta(days=settings.store.keep_responses_days))
     memory = ResponseMemory(responses)
-    pools = {
-        "chat": {name: model for name, model in pool.items() if name not in embedding},
-        "embeddings": {name: pool[name] for name in embedding},
-    }
-    desks = {
-        kind: _desk(settings.server, lasting, models, others, doorkeeper, menu, memory)
-        for (kind, models), others in zip(pools.items(), reversed(pools.values()), strict=True)
-    }
+    desks = _desks(settings.server, lasting, pool, embedding, doorkeeper, menu, memory)
     routes = [
-        _count_route(settings.server, pools["chat"], menu, builder),
+        _count_route(settings.server, desks["chat"].pool, menu, builder),
         *models_api.routes(pool, menu, lasting.metrics, operations.readiness),
         *responses_api.routes(responses, lambda request: request.scope[CALLER].key_id),
         *_key_routes(lasting, doorkeeper, names_for_keys(settings, metered)),
@@ -233,11 +226,29 @@ def _router_of(
     )
 
 
+def _desks(
+    server: ServerSettings,
+    lasting: Lasting,
+    pool: Pool,
+    embedding: Collection[str],
+    doorkeeper: Doorkeeper,
+    menu: Menu,
+    memory: ResponseMemory,
+) -> dict[str, Desk]:
+    """By the kind of models. `embedding`: names of those that make embeddings."""
+    chats = {name: model for name, model in pool.items() if name not in embedding}
+    vectors = {name: pool[name] for name in embedding}
+    return {
+        "chat": _desk(server, lasting, chats, vectors, doorkeeper, menu, memory),
+        "embeddings": _desk(server, lasting, vectors, chats, doorkeeper, menu, memory),
+    }
+
+
 def _desk(
     server: ServerSettings,
     lasting: Lasting,
-    pool: dict[str, Model],
-    others: dict[str, Model],
+    pool: Pool,
+    others: Pool,
     doorkeeper: Doorkeeper,
     menu: Menu,
     memory: ResponseMemory,
@@ -259,7 +270,7 @@ def _desk(
     )
 
 
-def _count_route(server: ServerSettings, pool: dict[str, Model], menu: Menu, builder: Builder) -> Route:
+def _count_route(server: ServerSettings, pool: Pool, menu: Menu, builder: Builder) -> Route:
     counting = CountTokens(
         pool,
         menu,
