@@ -68,6 +68,8 @@ CHOICES = "Which city is the capital of France?\nA. Rome\nB. Paris\nC. Oslo\nD. 
         ("They lost.\nIt is not **5**.", "They lost.\nIt is **5**."),
         ("They lost.\nIt is **5** million.", "They lost.\nIt is **5**."),
         ("They lost.\nIt is at least **5**.", "They lost.\nIt is **5**."),
+        ("They lost.\nIt is **5** to 3.", "They lost.\nIt is **5** to 4."),
+        ("They lost.\nIt is **5** and x.", "They lost.\nIt is **5**."),
         ("\u20135 degrees", "5 degrees"),
         ("So it is \u20135 degrees.", "So it is 5 degrees."),
         (r"\boxed{3x = 6}", "36"),

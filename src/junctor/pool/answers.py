@@ -228,7 +228,8 @@ _LEAD_IN = re.compile(
     re.IGNORECASE,
 )
 _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
-_OPERATOR = re.compile(r"\s{0,3}[-+*/^<>=\\(\d\u2212\u00d7\u00f7]")
+_GOES_ON = re.compile(r"\s{0,3}(?:[-+*/^<>=\\(:\d\u2212\u00d7\u00f7]|(?:and|or|to|of|out)\b)")
+"A number that is a part of more."
 LINE_CHARS = 400
 "A longer last line is no conclusion."
 
@@ -289,7 +290,7 @@ def _conclusion(text: str, offered: frozenset[str]) -> str | None:
 
 
 def _stands_alone(before: str, after: str) -> bool:
-    is_apart = not after[:1].isalnum() and not _OPERATOR.match(after)
+    is_apart = not after[:1].isalnum() and not _GOES_ON.match(after)
     return (
         is_apart and leads_to_number(before) and (unit_factor(after.rstrip(" .!")) == 1 or not changes(after))
     )
