@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from command import Junctor
+from junctor.cli import terminal
 from junctor.cli.savings import describe_predictions
 from junctor.routing.measuring.savings import Alternative
 from junctor.routing.measuring.savings_store import SavingsStore, Terms
@@ -163,6 +164,53 @@ def test_machines_get_json_of_one_key(home: Path, junctor: Junctor) -> None:
     report = json.loads(said(junctor, folder, "--json", "--days", "1", "--key", "nobody"))
     assert (report["days"], report["key"], report["money"]["requests"]) == (1, "nobody", 0)
     assert json.loads(said(junctor, folder, "--json"))["money"]["requests"] == 3
+
+
+def test_a_key_that_nobody_has_is_an_error_that_names_those_there_are(home: Path, junctor: Junctor) -> None:
+    """And one that has asked for nothing yet is none."""
+    folder = home / "data"
+    with running(config(), folder) as server:
+        ask(server, 1)
+    place = ("-c", str(folder / "junctor.toml"))
+    assert junctor("keys", "create", "team-a", *place).exit_code == 0
+    result = junctor("savings", *place, "--key", "team-b")
+    assert result.exit_code == 1
+    assert "team-b" in result.stderr
+    assert "there are: team-a" in result.stderr
+    assert "Nothing yet" not in result.stdout
+    assert "Nothing yet" in said(junctor, folder, "--key", "team-a")
+
+
+def test_80_columns_have_room_for_every_day_and_heading(
+    home: Path, junctor: Junctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal.console, "width", 80)
+    folder = home / "data"
+    with running(config(), folder) as server:
+        ask(server, 3)
+    text = junctor("savings", "-c", str(folder / "junctor.toml")).stdout
+    table = text[text.index("By day") :]
+    assert f"{datetime.now(UTC):%Y-%m-%d}" in table
+    for heading in ("day (UTC)", "requests", "not by the", "strongest,", "paid,", "saved,"):
+        assert heading in table
+    assert "…" not in text
+    assert max(map(len, table.splitlines())) <= 80
+
+
+def test_the_database_is_named_where_configurations_share_it(home: Path, junctor: Junctor) -> None:
+    """On standard error: what a program reads is the report alone."""
+    folder = home / "data"
+    with running(config(), folder) as server:
+        ask(server, 1)
+    place = ("-c", str(folder / "junctor.toml"))
+    for command in ("savings", "why"):
+        done = junctor(command, *place)
+        assert f"From {folder / 'junctor.db'}, the database of all your configurations" in done.stderr
+        assert "all your configurations" not in done.stdout
+    assert junctor("savings", "--json", *place).stderr == ""
+    own = f'[store]\npath = "{folder / "junctor.db"}"\n'
+    (folder / "junctor.toml").write_text(config() + own)
+    assert "all your configurations" not in junctor("savings", *place).stderr
 
 
 def test_before_the_first_request_it_says_so(home: Path, junctor: Junctor) -> None:

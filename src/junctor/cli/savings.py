@@ -15,7 +15,8 @@ from rich.table import Table
 
 from junctor.assemble import choose_members, database_path, terms_of
 from junctor.chat import BadRequest
-from junctor.cli.terminal import ConfigOption, console, load, plain_errors
+from junctor.cli.terminal import ConfigOption, console, load, plain_errors, say_where_from
+from junctor.gateway.key_store import KeyStore
 from junctor.routing.calibration.store import CalibrationStore
 from junctor.routing.measuring.promise import PromiseReport
 from junctor.routing.measuring.savings import Alternative, Interval, Quality, Slice
@@ -26,6 +27,7 @@ from junctor.store.database import Database
 MOST_DAYS = 3660
 _SHOWN_DAYS = 14
 "Days in the table; `--json` has all."
+_A_DAY = len("2026-11-21")
 _PROMISE = {
     "kept": "[green]kept[/]: comparisons prove it",
     "unproven": "[yellow]unproven[/]: comparisons neither prove nor refute it yet",
@@ -50,21 +52,27 @@ def savings(
         path = database_path(settings, environment)
         if not path.is_file():
             raise BadRequest(f"there is no database at {path} yet; `junctor serve` makes it")
-        report = asyncio.run(_report(settings, environment, path, days, key))
-    if as_json:
-        typer.echo(msgspec.json.encode(report).decode())
-        return
+        report, keys = asyncio.run(_report(settings, environment, path, days, key))
+        if as_json:
+            typer.echo(msgspec.json.encode(report).decode())
+            return
+        if key is not None and key not in keys and not report.money.requests + report.named_requests:
+            raise BadRequest(f"no key is named {key!r}; there are: {', '.join(keys) or 'none'}")
     for part in _render(report):
         console.print(part, soft_wrap=isinstance(part, str))
+    say_where_from(settings, path)
 
 
 async def _report(
     settings: Settings, environment: Environment, path: Path, days: int, key: str | None
-) -> Savings:
+) -> tuple[Savings, list[str]]:
+    """The report, and the names of all keys."""
     members = await choose_members(settings, environment)
     async with Database(path) as database:
         terms = terms_of(settings, members, await CalibrationStore(database).current())
-        return await SavingsStore(database).report(terms, days, key)
+        kept = await KeyStore(database).keys()
+        names = sorted({*(it.name for it in settings.keys), *(it.name for it in kept)})
+        return await SavingsStore(database).report(terms, days, key), names
 
 
 def _render(report: Savings) -> Iterator[Table | str]:
@@ -88,7 +96,7 @@ def _ways(report: Savings, usd: _Dollars) -> Table:
     money = report.money
     table = Table(box=box.SIMPLE_HEAD, title=f"{money.requests:,} requests, answered", title_justify="left")
     table.add_column("")
-    for heading in ("USD", "saved", "95 % interval", "predicted quality"):
+    for heading in ("USD", "saved", "95 % interval", "predicted\nquality"):
         table.add_column(heading, justify="right", no_wrap=True)
     interval = money.saved_percent_interval
     table.add_row(
@@ -239,10 +247,11 @@ def _describe_promise(promise: PromiseReport) -> str:
 
 
 def _slices(title: str, heading: str, slices: Iterable[Slice], usd: _Dollars) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
-    table.add_column(heading)
-    for name in ("requests", "not by the strongest", "paid, USD", "strongest, USD", "saved, USD", "saved"):
-        table.add_column(name, justify="right")
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0))
+    table.add_column(heading, overflow="fold", min_width=_A_DAY)
+    headings = ("requests", "not by the\nstrongest", "paid,\nUSD", "strongest,\nUSD", "saved,\nUSD", "saved")
+    for name in headings:
+        table.add_column(name, justify="right", no_wrap=True)
     for it in slices:
         figures = (usd(it.spent_usd), usd(it.strongest_usd), usd(it.saved_usd), _percent(it.saved_percent))
         table.add_row(escape(it.name) or "(no key)", f"{it.requests:,}", f"{it.elsewhere:,}", *figures)
