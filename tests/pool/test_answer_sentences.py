@@ -21,6 +21,8 @@ from junctor.pool.answer_sentences import changes, cut_statement, find_stated, l
         ("No, it isn't", "No"),
         ("5! That is a lot", "5!"),
         ("x. That is all", "x"),
+        ("A, B. That is all", "A, B"),
+        ("A, B and D. That is all", "A, B and D"),
         ("3.5 km. That is all", "3.5 km"),
     ],
 )

@@ -44,6 +44,8 @@ _DEFINITE = re.compile(
 _FEW_WORDS = re.compile(
     r"(?!(?:i|it|he|she|they|we|you|this|that|there|not)\b)\S+(?:\s\S+){0,2}", re.IGNORECASE
 )
+_LETTERS = re.compile(r"\(?[A-J]\)?(?:(?:,?\s(?:and|or|&)|,)\s?\(?[A-J]\)?)+")
+"Of several choices."
 _VOWEL = re.compile(r"[aeiouy]", re.IGNORECASE)
 _FACTORIAL = re.compile(r".*[\d)\]}]", re.DOTALL)
 _RESTATED = re.compile(
@@ -84,7 +86,9 @@ def _is_sentence_end(mark: str, before: str, after: str) -> bool:
     first = re.match(r"\w*", opening)
     if not opening[:1].isupper() or (first and first[0].casefold() in _GOES_ON):
         return False
-    return mark != "." or not _is_abbreviation(before.split()[-1] if before.split() else "")
+    if mark != "." or _LETTERS.fullmatch(before):
+        return True
+    return not _is_abbreviation(before.split()[-1] if before.split() else "")
 
 
 def _is_abbreviation(word: str) -> bool:
