@@ -110,8 +110,25 @@ def test_tables_fit_into_a_terminal(verdict: Verdict, width: int, monkeypatch: p
     tables = [line for line in lines if line.startswith(" ")]
     assert tables
     assert max(map(len, tables)) <= width
-    column = "".join(line[: width // 4].split("  ")[0].strip() for line in tables)
+    column = "".join(line[:31].split("  ")[0].strip() for line in tables)
     assert "preview#2" in column.replace(" ", "")
+
+
+def test_80_columns_have_room_for_usual_names_and_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither is broken in its midst."""
+    names = ("qwen2.5-coder-0.5b", "claude-sonnet-4-5", "qwen2.5-coder-1.5b")
+    sums = {"input_tokens": 345, "output_tokens": 67, "usd": 0.0003456, "took_ms": 12345.0}
+    members = tuple(
+        MemberReply(model=name, status="failed", reason="upstream_unavailable", **sums) for name in names
+    )
+    screen = Console(file=StringIO(), width=80)
+    monkeypatch.setattr(why_fusion, "console", screen)
+    decision = decision_of(replace(JUDGED, members=members, clusters=(), rulings=()))
+    assert decision.fusion is not None
+    why_fusion.print_fusion(decision, decision.fusion)
+    words = screen.file.getvalue().split()
+    assert set(names) <= set(words)
+    assert words.count("upstream_unavailable") == 3
 
 
 def test_what_models_wrote_is_neither_markup_nor_control_characters(home: Path, junctor: Junctor) -> None:

@@ -19,6 +19,9 @@ _WITHOUT = {
 }
 "What is said of a member without an answer, by its status."
 
+_WHOLE_NAME = 30
+"Columns of a screen: a member's name that is longer is broken, so that 80 have room for the answers."
+
 
 def print_fusion(decision: Decision, verdict: Verdict) -> None:
     """All that is known of it, for people."""
@@ -85,9 +88,9 @@ def _add_figures(table: Table, *headings: str) -> None:
 
 def _members(verdict: Verdict, names: Sequence[str]) -> Table:
     table = _table()
-    _add_words(table, "member", 1)
-    _add_words(table, "answer", 2)
-    _add_figures(table, "group", "vote", "read / written", "cost, µUSD", "ms")
+    table.add_column("member", overflow="fold", max_width=_WHOLE_NAME)
+    _add_words(table, "answer", 1)
+    _add_figures(table, "group", "vote", "read /\nwritten", "cost,\nµUSD", "ms")
     for at, member in enumerate(verdict.members):
         style = "bold" if at == verdict.chosen else "default" if member.status == "answered" else "dim"
         cells = (
@@ -129,7 +132,7 @@ def _rulings(verdict: Verdict, names: Sequence[str]) -> Table:
     table = _table()
     _add_words(table, f"shown to {plain(verdict.judge or 'the judge')}", 1)
     _add_words(table, "verdict", 1)
-    _add_figures(table, "read / written", "cost, µUSD", "ms")
+    _add_figures(table, "read /\nwritten", "cost,\nµUSD", "ms")
     for ruling in verdict.rulings:
         table.add_row(
             ", then ".join(_called(at, names) for at in ruling.order),
