@@ -107,5 +107,5 @@ def _error_of(status: int, body: bytes, key: str | None) -> JunctorError:
         return UpstreamBroken("the server's answer is not Junctor's; is another program on that port?")
     if status != AuthenticationFailed.status:
         return JunctorError(message)
-    missing = "" if key else ", which is not set"
+    missing = "" if key else f", which is not set; `{command_line_of('keys', 'create', 'NAME')}` makes one"
     return AuthenticationFailed(f"{message}. `junctor ask` sends the key in JUNCTOR_API_KEY{missing}")
