@@ -21,7 +21,8 @@ from junctor.chat import (
     Text,
     Usage,
 )
-from junctor.fusion.purse import LEAST_TOKENS, SURE_TOKENS, OnABudget, Purse, most_usd
+from junctor.fusion.panel import most_usd
+from junctor.fusion.purse import LEAST_TOKENS, SURE_TOKENS, OnABudget, Purse
 from junctor.pool.metered import Metered, Spent
 from junctor.pool.prompt import parse_prompt
 

@@ -11,9 +11,9 @@ from junctor.chat import ChatRequest, Decision, Event, Model
 from junctor.fusion.bench import VERDICT_TOKENS
 from junctor.fusion.billing import Books
 from junctor.fusion.case import OWN_TOKENS
-from junctor.fusion.panel import check, seat
+from junctor.fusion.panel import check, most_usd, seat
 from junctor.fusion.plan import Plan, for_request, keep_to
-from junctor.fusion.purse import Purse, most_usd, on_a_budget
+from junctor.fusion.purse import Purse, on_a_budget
 from junctor.fusion.record import begin
 from junctor.fusion.sitting import Sitting
 from junctor.fusion.weights import Weights

@@ -11,17 +11,21 @@ from junctor.chat import (
     BadRequest,
     ChatRequest,
     Constraints,
+    Joint,
     Model,
     ModelCard,
     NoModelFits,
     UnsupportedByModel,
 )
 from junctor.fusion.plan import MOST_MEMBERS, Plan
-from junctor.fusion.purse import LIMITS, TYPICAL_TOKENS, most_usd
 from junctor.fusion.tools import with_tools_as_text
 from junctor.fusion.weights import Weights
 from junctor.pool.prompt import Prompt
 
+TYPICAL_TOKENS = 500
+"Of an answer, where the request states no limit: for estimates."
+LIMITS = frozenset({"max_tokens", "max_completion_tokens"})
+"As the caller spelt it: `ChatRequest.max_tokens` says the same."
 _NOT_FOR_ONE = frozenset({"n", "stream_options", "logprobs", "top_logprobs", "store", "metadata"})
 "Fields of the body that make no sense for one answer of several."
 
@@ -81,6 +85,17 @@ def for_one_answer(request: ChatRequest) -> ChatRequest:
 def estimate_usd(card: ModelCard, input_tokens: int, output_tokens: int) -> float:
     """What a call may cost; 0 where no price is known."""
     return 0.0 if card.price is None else card.price.usd(input_tokens, output_tokens)
+
+
+def most_usd(model: Model, request: ChatRequest, tokens: int, answer_tokens: int) -> float | None:
+    """What a call may cost, USD, where the dearest answer it; None: no price is known.
+
+    `tokens`: of the prompt; `answer_tokens`: of each answer that is asked for.
+    """
+    if isinstance(model, Joint):
+        return model.most_usd(request, tokens, answer_tokens)
+    price = model.card.price
+    return None if price is None else price.usd(tokens, answer_tokens)
 
 
 def check(plan: Plan, models: Mapping[str, Model], request: ChatRequest) -> None:

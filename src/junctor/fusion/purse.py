@@ -1,6 +1,5 @@
 """What is left of a fusion's `max_usd`: every call has its part before it is made, and writes no more.
 
-    most_usd(model, request, tokens, answer_tokens)     what a call may come to, whoever is behind it
     books = Books(on_a_budget(models, Purse(max_usd)), resilience)
 
 A member's part is its share, which its seat says (panel.py), as the `max_usd` of what it is asked. A judge or
@@ -17,30 +16,16 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from junctor.chat import ChatRequest, Event, Joint, Model, ModelCard, NoModelFits
+from junctor.chat import ChatRequest, Event, Model, ModelCard, NoModelFits
+from junctor.fusion.panel import LIMITS, TYPICAL_TOKENS, most_usd
 from junctor.pool.metered import Charged, Spent
 from junctor.pool.prompt import parse_prompt
 
-TYPICAL_TOKENS = 500
-"Of an answer, where the request states no limit: for estimates."
 LEAST_TOKENS = 16
 "Who cannot pay for so many is not asked: OpenAI takes no lower limit."
 SURE_TOKENS = 8192
 """A limit above it is left out where the card does not say how much a model can write: some refuse a higher
 one than that, and hardly any answer is longer."""
-LIMITS = frozenset({"max_tokens", "max_completion_tokens"})
-"As the caller spelt it: `ChatRequest.max_tokens` says the same."
-
-
-def most_usd(model: Model, request: ChatRequest, tokens: int, answer_tokens: int) -> float | None:
-    """What a call may cost, USD, where the dearest answer it; None: no price is known.
-
-    `tokens`: of the prompt; `answer_tokens`: of each answer that is asked for.
-    """
-    if isinstance(model, Joint):
-        return model.most_usd(request, tokens, answer_tokens)
-    price = model.card.price
-    return None if price is None else price.usd(tokens, answer_tokens)
 
 
 class Purse:
