@@ -68,6 +68,21 @@ def test_a_pool_is_measured_and_gets_a_ladder(home: Path, junctor: Junctor) -> N
     assert len(re.findall(r"measured: 0\.\d\d ± 0\.\d\d", junctor("models").stdout)) == 3
 
 
+def test_where_all_are_right_the_cheap_ones_answer(home: Path, junctor: Junctor) -> None:
+    """Nothing tells them apart but their price: that is an answer, too, and it saves nearly everything."""
+    write_pool(home, 200, skills={"mini": 1.0, "small": 1.0, "large": 1.0})
+    done = junctor("calibrate", "--prompts", "prompts.jsonl")
+    assert done.exit_code == 0, done.output
+    assert "Strongest by what was known before: large." in done.stdout
+    assert re.search(r"balanced saves 9\d%; 100\.0% right, large alone 100\.0%", done.stdout)
+    with running((home / "junctor.toml").read_text(), home / "data") as server:
+        body = json.dumps(
+            {"model": "auto", "messages": [{"role": "user", "content": "Q7: what is 7 + 7?"}]}
+        ).encode()
+        with urlopen(Request(f"{server.api}/chat/completions", body)) as reply:
+            assert reply.headers["x-junctor-model"] in ("mini", "small")
+
+
 def test_questions_of_our_own_are_new_each_time(home: Path, junctor: Junctor) -> None:
     """Scripted models know none of the answers, but the questions are asked, and scored."""
     (home / "junctor.toml").write_text(
@@ -144,11 +159,6 @@ def test_a_calibration_that_ranks_nobody_says_so_and_is_not_used(home: Path, jun
     assert "--max-tokens" in done.stdout
     assert "Strongest by what was known before: large." in done.stdout
     assert "kept, not in force: these answers do not tell the models apart" in done.stdout
-    assert "in force from now on" not in done.stdout
-    write_pool(home, 120, skills={"mini": 1.0, "small": 1.0, "large": 1.0})
-    done = junctor("calibrate", "--prompts", "prompts.jsonl")
-    assert "no model got less than 100.0% of the answers right. Nothing of it comes into force" in done.stdout
-    assert "Ask harder prompts" in done.stdout
     assert "in force from now on" not in done.stdout
 
 

@@ -18,7 +18,7 @@ from junctor.routing.calibration.grading import Graded, has_price
 from junctor.routing.calibration.judges import LEAST_PAIRS, Judges, parse_judges
 from junctor.routing.calibration.ratings import RatedVotes, parse_rated_votes
 from junctor.routing.calibration.store import Calibration, ladder_of
-from junctor.routing.calibration.study import NOBODY, Comparison, Learnt, Study, mean_of
+from junctor.routing.calibration.study import Comparison, Learnt, Study, mean_of
 from junctor.routing.calibration.survey import Survey
 from junctor.routing.calibration.votes import PoolVote, Votes, parse_votes
 from junctor.routing.ladder import Ladder
@@ -131,22 +131,16 @@ def wilson(share: float, count: int) -> tuple[float, float]:
 
 def _print_useless(study: Study) -> None:
     """Why nothing of it comes into force, and what to do."""
-    is_too_hard = max(it.score or 0.0 for it in study.models) <= NOBODY
-    todo = (
-        "See whether they say `Answer: ...` on a last line, allow longer answers (--max-tokens), or ask "
-        "easier prompts (--prompts)."
-        if is_too_hard
-        else "Ask harder prompts (--prompts). For prompts like these the cheapest model will do."
-    )
     console.print(
         f"[bold red]This calibration cannot rank your models:[/] {study.why_useless}. Nothing of it comes "
-        f"into force. {todo}",
+        "into force. See whether they say `Answer: ...` on a last line, allow longer answers (--max-tokens), "
+        "or ask easier prompts (--prompts).",
         soft_wrap=True,
     )
 
 
 def _print_ladder(study: Study, learnt: Learnt) -> None:
-    known = " by what was known before" if study.why_useless and study.strongest is None else ""
+    known = " by what was known before" if not study.ranks and study.strongest is None else ""
     console.print(f"[bold]Strongest{known}:[/] {escape(learnt.strongest)}.", end=" ")
     if learnt.ladder is None:
         console.print(f"No ladder: {learnt.no_ladder}.", markup=False, soft_wrap=True)

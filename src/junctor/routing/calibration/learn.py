@@ -91,7 +91,7 @@ def choose_strongest(study: Study) -> str:
 
     def rank(it: Studied) -> tuple[float, float]:
         usd = mean_of(it.usd) or 0.0
-        return (measured.get(it.model, it.prior), usd) if study.why_useless else (it.score or 0.0, -usd)
+        return (it.score or 0.0, -usd) if study.ranks else (measured.get(it.model, it.prior), usd)
 
     return max((it for it in study.models if _share(it) >= COMPLETE), key=rank, default=study.models[0]).model
 

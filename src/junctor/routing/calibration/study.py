@@ -15,8 +15,8 @@ from junctor.routing.calibration.votes import Votes
 from junctor.routing.ladder import Ladder
 
 NOBODY, EVERYBODY = 0.05, 0.99
-"""Where no score is above the one, or none below the other, models cannot be told apart. A ladder's floor is
-a matter of one or two per cent, so that near the top less is little."""
+"""Where no score is above the one, or none below the other, scores do not say who is strongest. Near the top less
+is little: a ladder's floor is a matter of one or two per cent."""
 
 
 class Studied(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,13 +92,17 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
         return self.judged_by_strongest > 0 and not measured.judged_by_strongest
 
     @property
+    def ranks(self) -> bool:
+        """Whether scores say who is strongest: not where nobody is right, nor where all are."""
+        scores = [it.score for it in self.models if it.score is not None]
+        return not scores or (max(scores) > NOBODY and min(scores) < EVERYBODY)
+
+    @property
     def why_useless(self) -> str:
-        """Why it cannot rank models; empty where it can."""
+        """Why nothing can be learnt from it; empty where something can. (Where all are right, a ladder can.)"""
         scores = [it.score for it in self.models if it.score is not None]
         if scores and max(scores) <= NOBODY:
             return f"no model got more than {max(scores):.1%} of the answers right"
-        if scores and min(scores) >= EVERYBODY:
-            return f"no model got less than {min(scores):.1%} of the answers right"
         return ""
 
 
