@@ -55,15 +55,15 @@ class Bench:
         """Who writes what is merged: the judge that is named, else the best member that has answered."""
         return self._plan.judge or self._best_of([self._seats[at].name for at in heard])
 
-    def judge_of(self, shown: Collection[int], heard: Collection[int]) -> str | None:
-        """Who judges the answers of the seats `shown`; None: there is nobody.
+    def judge_of(self, sides: Collection[int], heard: Collection[int]) -> str | None:
+        """Who judges between the seats `sides`, all that gave one of the answers; None: there is nobody.
 
-        The judge that is named; else the best member of those that have answered (`heard`) and are not shown:
+        The judge that is named; else the best member of those that have answered (`heard`) and take no side:
         nobody judges an answer of its own unasked.
         """
         if self._plan.judge is not None:
             return self._plan.judge
-        names = {self._seats[at].name for at in shown}
+        names = {self._seats[at].name for at in sides}
         others = [self._seats[at].name for at in heard if self._seats[at].name not in names]
         return self._best_of(others) if others else None
 

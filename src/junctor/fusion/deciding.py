@@ -95,7 +95,7 @@ class Decider:
                 del self._hearing.replies[at]
                 self._ballot.fail(at)
             else:
-                self._ballot.put(at, vote_of(reply.answer, has_tools=False))
+                self._ballot.put(at, vote_of(reply.answer, self._hearing.question, has_tools=False))
         return None
 
     async def _elect(self, request: ChatRequest, path: str = "vote") -> AsyncGenerator[Event, None]:
@@ -108,7 +108,8 @@ class Decider:
         self._record.settle(path, self._explain_vote(), rivals[0])
         judge = None
         if self._plan.mode == "auto" and len(rivals) > 1:
-            judge = self._bench.judge_of(rivals, self._hearing.replies)
+            sides = [at for it in standpoints[:2] for at in it.members]
+            judge = self._bench.judge_of(sides, self._hearing.replies)
         if judge is None or margin(standpoints) >= self._bench.weigh(judge):
             return
         yield Judging(judge, len(rivals))
@@ -121,7 +122,7 @@ class Decider:
         if len(apart) == 1:
             self._record.settle("best-of", "all give the same answer", apart[0])
             return
-        judge = self._bench.judge_of(apart, self._hearing.replies) or self.writer
+        judge = self.writer  # whoever has answered has an answer of its own among them
         yield Judging(judge, len(apart))
         await self._judge("best-of", judge, apart, request)
 
