@@ -11,6 +11,7 @@ import pytest
 from panels import Made, last_verdict, member, request_of
 
 from junctor.chat import (
+    Answer,
     ChatRequest,
     Drafted,
     Event,
@@ -23,7 +24,7 @@ from junctor.chat import (
     UpstreamBroken,
     UpstreamError,
 )
-from junctor.fusion.hearing import Speaking
+from junctor.fusion.hearing import Speaking, vote_of
 
 pytestmark = pytest.mark.anyio
 
@@ -144,3 +145,11 @@ async def test_members_are_not_asked_for_a_stream_or_a_relay() -> None:
     request = msgspec.structs.replace(request_of(), stream=True, relay="openai_chat")
     await Made([model]).ask(request)
     assert (model.requests[0].stream, model.requests[0].relay) == (False, None)
+
+
+def test_a_choice_is_read_by_the_question_that_offers_it() -> None:
+    """Without one, `B. Paris` may be somebody's name."""
+    question = "What is the capital of France? A. Rome B. Paris C. Bonn"
+    spelt, bare = (Answer(model="m", text=text, reason="stop") for text in ("B. Paris", "B"))
+    assert vote_of(spelt, question, has_tools=False) == vote_of(bare, question, has_tools=False)
+    assert vote_of(spelt, "Who wrote it?", has_tools=False) != vote_of(bare, "", has_tools=False)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from junctor.chat import Analysis, ChatRequest, Event, Judging
 from junctor.fusion.ballot import Ballot, margin
-from junctor.fusion.bench import Bench
+from junctor.fusion.bench import Bench, Role
 from junctor.fusion.case import render_candidate
 from junctor.fusion.hearing import IN_WORDS, Hearing, Round, vote_of
 from junctor.fusion.panel import Seat
@@ -130,7 +130,7 @@ class Decider:
         texts = {at: self._words(at) for at in shown}
         opinion = await self._bench.compare(judge, texts, request, self._left_s())
         if opinion.failed is not None:
-            self.do_without(judge, opinion.failed)
+            self._do_without("judge", judge, opinion.failed)
         elif opinion.preferred is None:
             because = f"{judge} sees no difference, or contradicts itself when the order changes"
             self._record.settle(path, because, self.leader)
@@ -178,10 +178,13 @@ class Decider:
         asked = without_tools(replace(seat.request, messages=messages))
         return replace(seat, request=asked, tools_as_text=False)
 
-    def do_without(self, judge: str, failure: str) -> None:
-        """Settle it without a judge or a writer. Raises `UpstreamBroken` where it is to fail then."""
+    def do_without(self, writer: str, failure: str) -> None:
+        """Settle it without a new answer. Raises `UpstreamBroken` where it is to fail then."""
+        self._do_without("writer", writer, failure)
+
+    def _do_without(self, role: Role, name: str, failure: str) -> None:
         leader = self.leader
-        chosen, because = self._bench.do_without(judge, failure, leader=leader)
+        chosen, because = self._bench.do_without(role, name, failure, leader=leader)
         path = "vote" if self._is_counted and chosen == leader else "best member"
         self._record.settle(path, because, chosen)
 

@@ -52,7 +52,11 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
 class Hearing:
     """What the members say in one round."""
 
-    def __init__(self, books: Books, ballot: Ballot, roll: Roll, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, books: Books, ballot: Ballot, roll: Roll, clock: Callable[[], float], question: str = ""
+    ) -> None:
+        self.question = question
+        "What was asked, as `Prompt.text` has it."
         self.replies = dict[int, Reply]()
         "Whole answers, by seat."
         self.failure: JunctorError = UpstreamUnavailable("no member was asked")
@@ -116,7 +120,7 @@ class Hearing:
         if round_.seats[at].tools_as_text and round_.tools is not None:
             reply = replace(reply, answer=parse_tool_call(reply.answer, round_.tools))
         assert reply.answer is not None
-        answer = vote_of(reply.answer, has_tools=round_.tools is not None)
+        answer = vote_of(reply.answer, self.question, has_tools=round_.tools is not None)
         if is_cut:
             self._ballot.fail(at)  # it says nothing of whether the question is an open one
         else:
@@ -125,11 +129,11 @@ class Hearing:
         return Drafted(self._roll.hear(at, answer, reply.took_s), reply.answer.text)
 
 
-def vote_of(answer: Answer, *, has_tools: bool) -> str | None:
+def vote_of(answer: Answer, question: str, *, has_tools: bool) -> str | None:
     """What an answer votes for; None: nothing that could be compared."""
     if has_tools and not answer.tool_calls:
         return IN_WORDS
-    return answer_of(answer)
+    return answer_of(answer, question)
 
 
 def is_answer(event: Event) -> bool:

@@ -68,7 +68,7 @@ class Sitting:
         self._bench = Bench(plan, seats, books, self._record, weights, prompt.tokens)
         counts = plan.mode in ("vote", "debate")
         self._ballot = Ballot(vote, self._bench.least_lead, may_be_open=not counts)
-        self._hearing = Hearing(books, self._ballot, roll, clock)
+        self._hearing = Hearing(books, self._ballot, roll, clock, prompt.text)
         self._teller = Teller(books, seats, self._record, decision)
         self._has_tools = "tools" in prompt.needs
         self._prompt_tokens = prompt.tokens

@@ -47,7 +47,7 @@ def grade(questions: Sequence[Question], said: Mapping[Key, Said], strongest: Mo
     kept, right, judged = list[Question](), list[str](), 0
     for question in questions:
         if question.answer is not None:
-            answer = parse_answer(f"Answer: {question.answer}")
+            answer = parse_answer(f"Answer: {question.answer}", question.prompt)
         else:
             theirs = said.get((strongest.name, identity_of(strongest), key_of(question)))
             answer = theirs.answer if theirs else None

@@ -15,8 +15,8 @@ from junctor.routing.calibration.votes import Votes
 from junctor.routing.ladder import Ladder
 
 NOBODY, EVERYBODY = 0.05, 0.99
-"""Where no score is above the one, or none below the other, scores do not say who is strongest. Near the top less
-is little: a ladder's floor is a matter of one or two per cent."""
+"""Where no score is above the one, or none below the other, scores do not say who is strongest. Near the top
+less is little: a ladder's floor is a matter of one or two per cent."""
 
 
 class Studied(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +99,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def why_useless(self) -> str:
-        """Why nothing can be learnt from it; empty where something can. (Where all are right, a ladder can.)"""
+        """Why nothing can be learnt from it; empty where something can: where all are right, a ladder."""
         scores = [it.score for it in self.models if it.score is not None]
         if scores and max(scores) <= NOBODY:
             return f"no model got more than {max(scores):.1%} of the answers right"

@@ -29,6 +29,7 @@ from junctor.chat import (
 from junctor.pool.answers import answer_of
 from junctor.pool.choice import Policy
 from junctor.pool.metered import Metered, Spent, count_prompt_tokens
+from junctor.pool.prompt import parse_prompt
 from junctor.pool.resilient import Resilience, Resilient
 from junctor.routing.abilities import identity_of
 from junctor.routing.calibration.answer_log import AnswerLog, Said, key_of
@@ -203,7 +204,7 @@ class Survey:
             try:
                 answer = await self._ask_at_some_temperature(call)
                 self.replies[call.model, key_of(call.question)] = answer.text
-                return self._said(call, answer_of(answer))
+                return self._said(call, answer_of(answer, parse_prompt(call.request).text))
             except UpstreamRateLimited as error:
                 if not pauses_left:
                     raise

@@ -95,7 +95,7 @@ class Examiner:
     async def examine(self, sample: Sample) -> None:
         """Compare, and keep the outcome."""
         judge = self._judge_for(sample)
-        if judge is None and answer_of(sample.answer) is None:
+        if judge is None and answer_of(sample.answer, parse_prompt(sample.request).text) is None:
             # Whatever the strongest said, nothing could be made of it: it is not asked.
             await self._keep(sample, "incomparable", None, "", 0.0)
             return
@@ -141,13 +141,14 @@ class Examiner:
         theirs = await self._ask(sample, request_id)
         if theirs is None:
             return "failed", None, ""
-        ours_said, theirs_said = answer_of(sample.answer), answer_of(theirs)
+        question = parse_prompt(sample.request).text
+        ours_said, theirs_said = answer_of(sample.answer, question), answer_of(theirs, question)
         if ours_said is not None and ours_said == theirs_said:
             return "equal", 0.0, ""
         if judge is None:
             comparable = ours_said is not None and theirs_said is not None
             return "differs" if comparable else "incomparable", None, ""
-        name, question = judge.model.card.name, parse_prompt(sample.request).text
+        name = judge.model.card.name
         shown = render_answer(sample.answer), render_answer(theirs)
         preferred = await judge.compare(request_id, question, *shown)
         if preferred is None:
