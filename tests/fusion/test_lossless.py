@@ -75,7 +75,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     says: tuple[str, ...]
     ranks: tuple[int, ...]
     judge: bool
-    "Whether one is named: else the best of the members that answered, and are not judged."
+    "Whether one is named: else the best of the members that answered, and gave neither of the two answers."
     likes: str
     accuracy: float
     has_tools: bool
@@ -148,7 +148,8 @@ def expect(case: Case) -> str:
     if case.mode == "auto" and (told < open_ or (told == open_ == 0 and len(values) < len(talked))):
         return "merged"
     ranked = ranking(case, values)
-    if case.mode == "vote" or len(ranked) < 2 or (not case.judge and len(came) < 3):
+    sides = {at for _, members in ranked[:2] for at in members}
+    if case.mode == "vote" or len(ranked) < 2 or (not case.judge and came.keys() <= sides):
         return ranked[0][0]
     ahead = worth(case, ranked[0][1]) - worth(case, ranked[1][1])
     rivals = {value for value, _ in ranked[:2]}
