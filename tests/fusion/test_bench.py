@@ -7,7 +7,7 @@ from panels import Picky, member, metered, request_of
 
 from junctor.chat import UpstreamBroken, Usage
 from junctor.fusion.ballot import weigh_ruling
-from junctor.fusion.bench import Bench
+from junctor.fusion.bench import Bench, Role
 from junctor.fusion.billing import Books
 from junctor.fusion.panel import Seat
 from junctor.fusion.plan import Plan
@@ -74,14 +74,24 @@ async def test_nothing_is_asked_that_max_usd_does_not_allow() -> None:
     assert not judge.requests
 
 
-def test_what_is_done_without_a_judge() -> None:
+def test_what_is_done_without_a_judge_or_a_writer() -> None:
+    """It is not said as if a member were missing: the judge may well be one."""
     bench, record = bench_of(Picky("j"))
-    assert bench.do_without("j", "it is away", leader=1) == (1, "without j, the leading answer is given")
+    chosen, because = bench.do_without("judge", "j", "it is away", leader=1)
+    assert (chosen, because) == (1, "the judge j failed (it is away), so the leading answer is given")
     assert record.verdict.degraded == "the judge j failed: it is away"
     bench, record = bench_of(Picky("j"), on_judge_failure="best")
-    assert bench.do_without("j", "away", leader=1)[0] == 1, "the best member has not answered"
+    assert bench.do_without("judge", "j", "away", leader=1)[0] == 1, "the best member has not answered"
     record.roll.hear(0, "42", 0.1)
-    assert bench.do_without("j", "away", leader=1) == (0, "without j, the best member's answer is given")
+    chosen, because = bench.do_without("writer", "j", "away" * 1000, leader=1)
+    assert chosen == 0
+    assert because.startswith("the writer j failed (awayaway")
+    assert because.endswith("), so the best member's answer is given")
+    assert len(because) < 400
+
+
+@pytest.mark.parametrize(("role", "said"), [("judge", "gave no verdict"), ("writer", "wrote nothing")])
+def test_without_a_judge_or_a_writer_it_fails_where_it_is_to_fail_then(role: Role, said: str) -> None:
     bench, _ = bench_of(Picky("j"), on_judge_failure="error")
-    with pytest.raises(UpstreamBroken):
-        bench.do_without("j", "away", leader=1)
+    with pytest.raises(UpstreamBroken, match=f"the {role} `j` {said}: away"):
+        bench.do_without(role, "j", "away", leader=1)

@@ -283,7 +283,7 @@ async def test_a_writer_that_fails_before_its_first_words_leaves_a_members_answe
     verdict = last_verdict(events)
     assert text_of(events) == ESSAY
     assert (verdict.path, verdict.chosen) == ("best member", 1)
-    assert "the judge j failed" in (verdict.degraded or "")
+    assert "the writer j failed" in (verdict.degraded or "")
 
 
 async def test_a_writer_that_fails_after_them_ends_the_answer_with_its_error() -> None:
@@ -321,14 +321,14 @@ async def test_a_judge_that_is_named_and_hangs_takes_no_longer_than_all_may(othe
     made = Made([member("a", POEM), member("b", ESSAY), hangs], members=("a", "b"), judge="j", mode="merge")
     request = request_of(constraints=Constraints(max_total_ms=400))
     if otherwise == "error":
-        with pytest.raises(UpstreamBroken, match="the judge `j` gave no verdict"):
+        with pytest.raises(UpstreamBroken, match="the writer `j` wrote nothing"):
             await made.ask(request, on_judge_failure=otherwise)
     else:
         assert text_of(await made.ask(request, on_judge_failure=otherwise)) == POEM
     within_s = [asked.within_s or 0 for asked in hangs.requests]
     assert len(within_s) == 2
     assert sum(within_s) < 0.4
-    assert "the judge j failed" in (made.verdict.degraded or "") or otherwise == "error"
+    assert "the writer j failed" in (made.verdict.degraded or "") or otherwise == "error"
 
 
 async def test_a_writer_that_only_thinks_leaves_a_members_answer() -> None:
@@ -340,7 +340,7 @@ async def test_a_writer_that_only_thinks_leaves_a_members_answer() -> None:
         verdict = last_verdict(events)
         assert text_of(events) == ESSAY
         assert (verdict.path, verdict.chosen) == ("best member", 1)
-        assert "the judge j failed" in (verdict.degraded or "")
+        assert "the writer j failed" in (verdict.degraded or "")
 
 
 # Debates.

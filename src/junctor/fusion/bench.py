@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -13,7 +14,9 @@ from junctor.fusion.judge import Judge
 from junctor.fusion.panel import TYPICAL_TOKENS, Seat, estimate_usd
 from junctor.fusion.plan import Plan
 from junctor.fusion.record import Record
+from junctor.fusion.roll import REASON_CHARS
 from junctor.fusion.weights import Weights
+from junctor.pool.as_text import shorten
 from junctor.pool.metered import count_prompt_tokens
 from junctor.pool.prompt import estimate_tokens
 
@@ -21,6 +24,9 @@ JUDGE_S = 60.0
 "A judge that takes longer has failed."
 VERDICT_TOKENS = 500
 "Of a verdict or an analysis, for estimates."
+Role = Literal["judge", "writer"]
+"What somebody is asked for who may be a member, too."
+_GAVE_NOTHING: dict[Role, str] = {"judge": "gave no verdict", "writer": "wrote nothing"}
 
 
 class Opinion(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,17 +116,18 @@ class Bench:
     def _ask(self, judge: str) -> Judge:
         return Judge(self._books.open(judge, self._record.roll.pay))
 
-    def do_without(self, judge: str, failure: str, *, leader: int) -> tuple[int, str]:
-        """Whose answer is given without a judge, and why. `leader`: the seat whose answer leads.
+    def do_without(self, role: Role, name: str, failure: str, *, leader: int) -> tuple[int, str]:
+        """Whose answer is given without a judge or a writer, and why. `leader`: the seat whose answer leads.
 
         Raises `UpstreamBroken` where the fusion is to fail then.
         """
         if self._plan.on_judge_failure == "error":
-            raise UpstreamBroken(f"the judge `{judge}` gave no verdict: {failure}", model=judge)
-        self._record.degrade(f"the judge {judge} failed: {failure}")
+            raise UpstreamBroken(f"the {role} `{name}` {_GAVE_NOTHING[role]}: {failure}", model=name)
+        self._record.degrade(f"the {role} {name} failed: {failure}")
+        so = f"the {role} {name} failed ({shorten(failure, REASON_CHARS)}), so"
         if self._plan.on_judge_failure == "best" and self._record.roll.has_best:
-            return self._record.roll.best, f"without {judge}, the best member's answer is given"
-        return leader, f"without {judge}, the leading answer is given"
+            return self._record.roll.best, f"{so} the best member's answer is given"
+        return leader, f"{so} the leading answer is given"
 
     def can_pay(self, judge: str, calls: int, texts: Iterable[str]) -> bool:
         """Whether what is left of `max_usd` is enough for so many questions about these texts."""
