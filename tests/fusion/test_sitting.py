@@ -11,6 +11,7 @@ from panels import ANALYSIS, Made, Picky, last_verdict, member, request_of
 from junctor.chat import (
     BadRequest,
     Constraints,
+    Drafted,
     Event,
     Finished,
     Judging,
@@ -358,6 +359,8 @@ async def test_in_a_debate_each_sees_what_differs_and_the_vote_ends_it() -> None
     assert b"<<<" in bytes(a.requests[1].messages)
     assert len(a.requests) == 2
     assert verdict.members[0].input_tokens > 0
+    told = [(event.draft.model, event.round) for event in events if isinstance(event, Drafted)]
+    assert sorted(told) == [(name, round_) for name in "abc" for round_ in (1, 2)]
 
 
 async def test_there_is_no_debate_where_all_agree() -> None:
@@ -370,7 +373,9 @@ async def test_who_fails_in_the_second_round_keeps_the_answer_of_the_first() -> 
     a = member("a", {"turn": True, "text": "41"}, {"turn": True, "fail": "upstream_broken"})
     b = member("b", {"turn": True, "text": "42"}, {"turn": True, "text": "The answer is 42."})
     c = member("c", {"turn": True, "text": "42"}, {"turn": True, "text": "The answer is 42."})
-    verdict = last_verdict(await Made([a, b, c], mode="debate", abilities=EVEN).ask())
+    events = await Made([a, b, c], mode="debate", abilities=EVEN).ask()
+    verdict = last_verdict(events)
+    assert [event.round for event in events if isinstance(event, Drafted) and event.draft.failed] == [2]
     assert [it.answer for it in verdict.clusters] == ["42", "41"]
     assert verdict.members[0].status == "answered"
 

@@ -380,10 +380,12 @@ def test_progress_is_named_and_complete() -> None:
         "output_tokens": 3,
         "usd": 0.1,
         "took_ms": 5.0,
+        "round": 1,
         "text": "It is 42.",
     }
-    failed = render_progress(Drafted(Draft(model="a", failed="502")))
+    failed = render_progress(Drafted(Draft(model="a", failed="502"), round=2))
     assert (failed["failed"], "text" in failed, "answer" in failed) == ("502", False, False)
+    assert failed["round"] == 2
     assert render_progress(Settled("a", 3, 5)) == {"type": "settled", "model": "a", "awaited": 3, "asked": 5}
     assert render_progress(Judging("j", 2)) == {"type": "judging", "judge": "j", "candidates": 2}
 

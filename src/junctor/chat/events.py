@@ -136,6 +136,8 @@ class Drafted(msgspec.Struct, frozen=True, tag=True):
     draft: Draft
     text: str = ""
     "All that it said."
+    round: int = 1
+    "In a debate each is asked twice: 1, then 2."
 
 
 class Settled(msgspec.Struct, frozen=True, tag=True):

@@ -156,7 +156,7 @@ class Decider:
             self._record.degrade("no second round: max_usd leaves nothing for it")
         elif may_differ:
             within_s = min(self._plan.deadline_ms / 1e3, self._left_s())
-            round_ = Round(seats=seats, may_stop=False, within_s=within_s, quorum=None, grace_s=0.0)
+            round_ = Round(seats=seats, may_stop=False, within_s=within_s, quorum=None, grace_s=0.0, number=2)
             async with aclosing(self._hearing.hear(round_)) as events:
                 async for event in events:
                     yield event

@@ -47,6 +47,8 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     grace_s: float
     tools: ChatRequest | None = None
     "The request, where it has tools: calls are told apart from words."
+    number: int = 1
+    "From 1."
 
 
 class Hearing:
@@ -112,11 +114,12 @@ class Hearing:
         if reply.answer is None:
             if at not in self.replies:
                 self._ballot.fail(at)
-            return Drafted(self._roll.fail(at, reply))
+            return Drafted(self._roll.fail(at, reply), round=round_.number)
         is_cut = reply.answer.reason in ("length", "content_filter")
         if is_cut and at in self.replies:
             error = UpstreamBroken("its answer was cut short", model=reply.model)
-            return Drafted(self._roll.fail(at, replace(reply, answer=None, error=error)))
+            failed = self._roll.fail(at, replace(reply, answer=None, error=error))
+            return Drafted(failed, round=round_.number)
         if round_.seats[at].tools_as_text and round_.tools is not None:
             reply = replace(reply, answer=parse_tool_call(reply.answer, round_.tools))
         assert reply.answer is not None
@@ -126,7 +129,7 @@ class Hearing:
         else:
             self._ballot.put(at, answer)
         self.replies[at] = reply
-        return Drafted(self._roll.hear(at, answer, reply.took_s), reply.answer.text)
+        return Drafted(self._roll.hear(at, answer, reply.took_s), reply.answer.text, round_.number)
 
 
 def vote_of(answer: Answer, question: str, *, has_tools: bool) -> str | None:

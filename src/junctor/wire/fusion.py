@@ -144,7 +144,7 @@ def render_progress(event: Drafted | Settled | Judging) -> dict[str, Any]:
     match event:
         case Drafted():
             said = {"text": event.text} if event.text else {}
-            return {"type": "member_done", **_shown(event.draft), **said}
+            return {"type": "member_done", **_shown(event.draft), "round": event.round, **said}
         case Settled():
             told = {"model": event.model, "awaited": event.awaited, "asked": event.asked}
             return {"type": "settled", **told}
