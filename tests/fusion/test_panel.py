@@ -120,6 +120,17 @@ def test_members_that_cannot_read_the_request_are_not_asked() -> None:
         seats_of("a", request=msgspec.structs.replace(request_of(), messages=messages))
 
 
+def test_json_is_a_limit_where_it_is_stated_and_not_where_the_request_has_a_format() -> None:
+    """What a member says counts all the same where its API knows of no format."""
+    formatted = msgspec.Raw(b'{"type":"json_object"}')
+    soft = seats_of("a", "blind", request=request_of(response_format=formatted))
+    assert [it.left_out for it in soft] == [None, None]
+    stated = Constraints(needs=("json",))
+    for response_format in (None, formatted):
+        hard = seats_of("a", "blind", request=request_of(constraints=stated, response_format=response_format))
+        assert [it.left_out for it in hard] == [None, "lacks json"]
+
+
 def test_who_is_set_aside_is_not_asked() -> None:
     a, b = seats_of("a", "b", away={"b": "failed five times"})
     assert (a.left_out, b.left_out) == (None, "failed five times")

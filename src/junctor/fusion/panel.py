@@ -125,8 +125,9 @@ def _objection(card: ModelCard, limits: Constraints, prompt: Prompt) -> str | No
         return "not among those asked for, or that this key may use"
     if card.name in limits.never:
         return "excluded by `never`"
-    lacking = (prompt.needs - {"tools"}) | frozenset(limits.needs)
-    if missing := sorted(lacking - card.skills - {"json"}):
+    # Tools can be told in words, and JSON asked for in words: only what the caller states is a limit.
+    lacking = (prompt.needs - {"tools", "json"}) | frozenset(limits.needs)
+    if missing := sorted(lacking - card.skills):
         return f"lacks {', '.join(missing)}"
     if card.window < max(prompt.tokens, limits.min_window or 0):
         return f"its window of {card.window} tokens is too small"
