@@ -279,7 +279,7 @@ def test_without_numpy_nothing_is_asked(
     monkeypatch.setenv("PYTHONPATH", str(home / "without"))
     done = junctor("calibrate", "--prompts", "prompts.jsonl")
     assert done.exit_code == 1
-    assert 'pip install "junctor[calibrate]"' in done.stderr
+    assert "pip install '.[calibrate]'" in done.stderr
     assert "calls" not in done.stderr
 
 

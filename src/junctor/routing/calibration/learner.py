@@ -24,7 +24,10 @@ async def check_learner() -> None:
     status, _, said = await _run((*_PYTHON, "-c", f"import {_STUDIES}"), b"")
     if status:
         last = (said.strip().splitlines() or [f"it ended with status {status}"])[-1]
-        raise CannotCalibrate(f'calibration needs numpy: pip install "junctor[calibrate]" ({last})')
+        raise CannotCalibrate(
+            "calibration needs numpy: in a clone of Junctor `make setup` installs it for `.venv`, and "
+            f"`pip install '.[calibrate]'` for another environment ({last})"
+        )
 
 
 async def learn(study: Study) -> Learnt:
