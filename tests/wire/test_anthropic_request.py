@@ -140,6 +140,7 @@ def test_what_would_be_lost_is_refused_by_name(fields: dict[str, Any], param: st
     with pytest.raises(BadRequest) as caught:
         sent(**fields)
     assert caught.value.param == param
+    assert not any(it in caught.value.message for it in ("{'", "['")), "JSON, to be copied"
 
 
 def test_fields_that_ask_for_nothing_are_not_refused() -> None:

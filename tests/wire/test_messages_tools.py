@@ -143,6 +143,7 @@ def test_what_is_malformed_is_named(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(BadRequest) as caught:
         request(**fields)
     assert caught.value.param == param
+    assert "{'" not in caught.value.message, "JSON, to be copied"
 
 
 ANYTHING = st.recursive(

@@ -72,8 +72,16 @@ def test_a_choice_of_allowed_tools_leaves_the_others_away() -> None:
 def test_a_choice_that_is_none_is_refused(choice: Any) -> None:
     with pytest.raises(BadRequest):
         parse_tools([FLAT], choice)
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadRequest) as caught:
         render_tool_choice(choice)
+    assert '{"type": "function", "function": {"name": ...}}' in caught.value.message, "JSON, to be copied"
+
+
+@pytest.mark.parametrize("kind", [None, 5, {"a": [True]}, 10**40])
+def test_a_tool_whose_type_is_none_is_named_without_it(kind: object) -> None:
+    assert parse_tools([{"type": kind}], None).refused == ("tools[0] (no type)",)
+    with pytest.raises(UnsupportedByModel, match=r"`tools\[0\]` must be a function with a name; no type is"):
+        render_tools([{"type": kind}])
 
 
 def test_formats_there_and_back() -> None:

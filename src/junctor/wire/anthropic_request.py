@@ -109,7 +109,7 @@ def _refuse_what_is_lost(fields: Mapping[str, msgspec.Raw]) -> None:
     modalities = _decode(fields.get("modalities"), list[str], "modalities", "a list")
     if modalities and modalities != ["text"]:
         raise UnsupportedByModel(
-            "`modalities` must be ['text']: this model answers in text only", param="modalities"
+            '`modalities` must be ["text"]: this model answers in text only', param="modalities"
         )
 
 
@@ -178,7 +178,7 @@ def _render_tools(raw: msgspec.Raw) -> list[dict[str, Any]]:
 
 
 def _render_tool_choice(choice: msgspec.Raw | None, parallel: msgspec.Raw | None) -> dict[str, Any]:
-    wanted = "none, auto, required, or {'type': 'function', 'function': {'name': ...}}"
+    wanted = 'none, auto, required, or {"type": "function", "function": {"name": ...}}'
     said = _decode(choice, object, "tool_choice", wanted)
     one_at_a_time = _decode(parallel, bool, "parallel_tool_calls", "true or false") is False
     names = {None: "auto", "auto": "auto", "required": "any", "none": "none"}

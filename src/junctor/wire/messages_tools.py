@@ -84,7 +84,7 @@ def parse_tool_choice(choice: Fields | None) -> tuple[str | Fields | None, Field
         return {"type": "function", "function": {"name": name}}, passed
     if kind not in _CHOICES:
         raise BadRequest(
-            "`tool_choice` must be {'type': 'auto'}, any, none, or {'type': 'tool', 'name': ...}",
+            '`tool_choice` must be {"type": "auto"}, any, none, or {"type": "tool", "name": ...}',
             param="tool_choice",
         )
     return _CHOICES[kind], passed
@@ -98,7 +98,7 @@ def parse_format(wanted: object) -> Fields | None:
     schema = as_object(said.get("schema"))
     if said.get("type") != "json_schema" or not schema:
         raise BadRequest(
-            "`output_config.format` must be {'type': 'json_schema', 'schema': {...}}",
+            '`output_config.format` must be {"type": "json_schema", "schema": {...}}',
             param="output_config.format",
         )
     named: Fields = {"name": FORMAT_NAME, "schema": schema}

@@ -36,7 +36,7 @@ def parse_tools(tools: Sequence[Fields], choice: object) -> Tools:
     refused: list[str] = []
     for index, tool in enumerate(tools):
         if tool.get("type") != "function":
-            refused.append(f"tools[{index}] ({str(tool.get('type'))[:_MOST_SHOWN]})")
+            refused.append(f"tools[{index}] ({_kind(tool) or 'no type'})")
             continue
         if not as_text(tool.get("name")):
             raise BadRequest(f"`tools[{index}].name` must be a string", param=f"tools[{index}].name")
@@ -93,15 +93,20 @@ def render_tools(tools: object) -> list[Fields]:
     for index, tool in enumerate(as_list(tools)):
         function = as_object(as_object(tool).get("function"))
         if not as_text(function.get("name")):
-            kind = str(as_object(tool).get("type"))[:_MOST_SHOWN]
+            kind = f"`{shown}`" if (shown := _kind(as_object(tool))) else "no type"
             raise UnsupportedByModel(
-                f"`tools[{index}]` must be a function with a name; `{kind}` is not carried to this model",
+                f"`tools[{index}]` must be a function with a name; {kind} is not carried to this model",
                 param=f"tools[{index}]",
             )
         flat = {name: function[name] for name in _FUNCTION_FIELDS if function.get(name) is not None}
         # Left out, it would mean true here; in the chat form it means false.
         rendered.append({"type": "function", "strict": False, "parameters": {}, **flat})
     return rendered
+
+
+def _kind(tool: Fields) -> str:
+    """Empty where it says none."""
+    return as_text(tool.get("type"))[:_MOST_SHOWN]
 
 
 def render_tool_choice(choice: object) -> object:
@@ -112,7 +117,7 @@ def render_tool_choice(choice: object) -> object:
     if name:
         return {"type": "function", "name": name}
     raise BadRequest(
-        "`tool_choice` must be none, auto, required, or {'type': 'function', 'function': {'name': ...}}",
+        '`tool_choice` must be none, auto, required, or {"type": "function", "function": {"name": ...}}',
         param="tool_choice",
     )
 
