@@ -42,7 +42,17 @@ def test_the_answer_goes_to_stdout_and_the_receipt_to_stderr(server: Running, ju
     assert done.exit_code == 0
     assert done.stdout == "[b]Hi[/b]\n"
     assert "small" in done.stderr
+    assert "USD, saved 0.000000 USD; why: " in done.stderr
     assert "junctor why dec_" in done.stderr
+
+
+@pytest.mark.usefixtures("key")
+def test_of_a_fusion_it_does_not_say_that_nothing_was_saved(server: Running, junctor: Junctor) -> None:
+    """Its cost is compared with nobody's."""
+    done = junctor("ask", "Hi", "--url", server.url, "--model", "fusion")
+    assert done.stdout == "[b]Hi[/b]\n"
+    assert " USD; why: " in done.stderr
+    assert "saved" not in done.stderr
 
 
 @pytest.mark.usefixtures("key")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -124,6 +125,16 @@ def test_a_note_comes_before_what_was_left_out() -> None:
 def test_a_fusion_whose_progress_goes_out_first_promises_no_cost() -> None:
     begun = decision_of(Verdict(fusion="fusion", mode="auto"))
     assert dict(render_estimate(None, begun)) == {"x-junctor-decision": "dec_7"}
+
+
+def test_the_comment_of_a_fusion_does_not_say_that_nothing_was_saved_either() -> None:
+    comment = render_receipt_comment(receipt(), decision_of(JUDGED))
+    assert b"saved" not in comment
+    found = parse_receipt_comment(comment)
+    assert found is not None
+    assert (found.usd, found.saved_usd) == (0.000021, None)
+    alone = decision_of(JUDGED)
+    assert b'"saved_usd":-0.5' in render_receipt_comment(receipt(), msgspec.structs.replace(alone, fusion=None))
 
 
 def test_the_comment_is_found_at_the_end_of_a_stream_and_no_client_sees_it() -> None:

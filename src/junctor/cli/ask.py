@@ -86,7 +86,9 @@ async def _print_answer(response: Response, why: str) -> None:
                 _print_chunk(msgspec.json.decode(event.data))
     console.print()
     if receipt := parse_receipt_comment(tail):
-        told = f"{receipt.model}, {receipt.usd:.6f} USD, saved {receipt.saved_usd:.6f} USD"
+        told = f"{receipt.model}, {receipt.usd:.6f} USD"
+        if receipt.saved_usd is not None:
+            told += f", saved {receipt.saved_usd:.6f} USD"
         if receipt.decision:
             told += f"; why: {why.replace(_ID, receipt.decision)}"
         errors.print(f"[dim]{escape(told)}[/]", soft_wrap=True)

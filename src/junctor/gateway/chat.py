@@ -221,7 +221,7 @@ class ChatEndpoint:
         await self._memory.keep(call, renderer)
         visit.receipt = await self._close(visit, OK, 200)
         if request.stream:
-            await reply.end(render_receipt_comment(visit.receipt) + last)
+            await reply.end(render_receipt_comment(visit.receipt, visit.decision) + last)
         else:
             await reply.whole(200, "application/json", last, visit.headers())
 

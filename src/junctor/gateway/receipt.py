@@ -12,26 +12,27 @@ from junctor.pool.ledger import Receipt
 _PREFIX = b": junctor "
 
 
-class StreamReceipt(msgspec.Struct, frozen=True, kw_only=True):
+class StreamReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The last comment of a streamed reply: `: junctor {...}`. Clients skip comments; people see them."""
 
     request: str
     model: str | None
     decision: str | None
     usd: float
-    saved_usd: float
+    saved_usd: float | None = None
+    "Left out for a fusion: its cost is compared with nobody's."
     input_tokens: int
     output_tokens: int
 
 
-def render_receipt_comment(receipt: Receipt) -> bytes:
+def render_receipt_comment(receipt: Receipt, decision: Decision | None = None) -> bytes:
     """The receipt as a comment of a stream of server-sent events."""
     line = StreamReceipt(
         request=receipt.request_id,
         model=receipt.model,
         decision=receipt.decision_id,
         usd=receipt.usd,
-        saved_usd=receipt.saved_usd,
+        saved_usd=_saved_usd(receipt, decision),
         input_tokens=receipt.input_tokens,
         output_tokens=receipt.output_tokens,
     )
@@ -52,8 +53,7 @@ def parse_receipt_comment(tail: bytes) -> StreamReceipt | None:
 def render_exact(receipt: Receipt, decision: Decision | None = None) -> Iterator[tuple[str, str]]:
     """Reply headers for an answer that is complete. A fusion's cost is compared with nobody's."""
     yield from render_who(receipt.model, receipt.decision_id)
-    fused = decision is not None and decision.fusion is not None
-    yield from _amounts(receipt.usd, None if fused else receipt.saved_usd)
+    yield from _amounts(receipt.usd, _saved_usd(receipt, decision))
 
 
 def render_estimate(model: str | None, decision: Decision | None) -> Iterator[tuple[str, str]]:
@@ -86,6 +86,11 @@ def render_warning(left_out: Sequence[str], note: str = "") -> Iterator[tuple[st
         said.append(f"not sent to the model, whose API has no such field: {shown}")
     if said:
         yield "x-junctor-warning", "; ".join(said)[:1000]
+
+
+def _saved_usd(receipt: Receipt, decision: Decision | None) -> float | None:
+    """None for a fusion."""
+    return receipt.saved_usd if decision is None or decision.fusion is None else None
 
 
 def _amounts(usd: float, saved_usd: float | None) -> Iterator[tuple[str, str]]:
