@@ -134,7 +134,9 @@ def test_the_comment_of_a_fusion_does_not_say_that_nothing_was_saved_either() ->
     assert found is not None
     assert (found.usd, found.saved_usd) == (0.000021, None)
     alone = decision_of(JUDGED)
-    assert b'"saved_usd":-0.5' in render_receipt_comment(receipt(), msgspec.structs.replace(alone, fusion=None))
+    assert b'"saved_usd":-0.5' in render_receipt_comment(
+        receipt(), msgspec.structs.replace(alone, fusion=None)
+    )
 
 
 def test_the_comment_is_found_at_the_end_of_a_stream_and_no_client_sees_it() -> None:
