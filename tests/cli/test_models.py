@@ -57,6 +57,14 @@ name = "thrice"
 members = ["own", "own", "own"]
 mode = "vote"
 judge = "listed"
+[[fusions]]
+name = "pick"
+members = ["listed", "own"]
+mode = "best-of"
+[[fusions]]
+name = "count"
+members = ["listed", "own"]
+mode = "vote"
 """
 
 
@@ -67,8 +75,10 @@ def test_fusions_are_shown_with_their_members_and_the_presets(
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     (home / "junctor.toml").write_text(CONFIG + FUSIONS)
     shown = [" ".join(line.split()) for line in junctor("models").stdout.splitlines()]
-    assert "fusion auto listed, own the best member asked prior" in shown
+    assert "fusion auto listed, own the best uninvolved member prior" in shown
     assert "thrice vote own x 3 listed prior" in shown
+    assert "pick best-of listed, own the best that answers prior" in shown
+    assert "count vote listed, own none prior" in shown
     assert "Presets beside these: general-high: listed, own; general-budget: own, listed" in shown
 
 

@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 
 from junctor.assemble import Member, choose_members, database_path, weights_dir
-from junctor.chat import ModelCard
+from junctor.chat import FusionMode, ModelCard
 from junctor.cli.terminal import ConfigOption, console, errors, load, plain_errors
 from junctor.fusion.plan import Plan
 from junctor.fusions import Fusions, fusions_of
@@ -106,13 +106,23 @@ def _print_fusions(fusions: Fusions) -> None:
     for name, plan in fusions.plans.items():
         votes = weights.vote_for(plan.members)[1]
         table.add_row(
-            f"[bold]{name}[/]", plan.mode, _members(plan), plan.judge or "the best member asked", votes
+            f"[bold]{name}[/]", plan.mode, _members(plan), plan.judge or _JUDGED_BY[plan.mode], votes
         )
     console.print(table)
     presets = [
         f"{name}: {_members(plan)}" for name, plan in fusions.presets.items() if name not in fusions.plans
     ]
     console.print(f"[dim]Presets beside these: {'; '.join(presets)}[/]\n", soft_wrap=True)
+
+
+_JUDGED_BY: dict[FusionMode, str] = {
+    "auto": "the best uninvolved member",
+    "best-of": "the best that answers",
+    "merge": "the best that answers",
+    "vote": "none",
+    "debate": "none",
+}
+"Where no judge is named."
 
 
 def _members(plan: Plan) -> str:
