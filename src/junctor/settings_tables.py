@@ -179,7 +179,7 @@ class FusionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     chat models of the pool, or the five ablest of more."""
     judge: str | None = None
     """Who decides where the vote is close, and writes merged answers: a chat model of the pool, or `auto`.
-    Left out: the best member."""
+    Left out: the best member that is not involved."""
     judge_accuracy: float = 0.6
     "How often the judge prefers the right one of two answers, 0.5..1, until that is measured."
     mode: Literal["auto", "vote", "best-of", "merge", "debate"] = "auto"

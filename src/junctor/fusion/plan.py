@@ -20,7 +20,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[str, ...]
     "Names in the pool, in the order of `junctor.toml`. A name that comes n times is asked n times."
     judge: str | None = None
-    "Who judges contested answers and writes merged ones; None: the best member."
+    "Who judges contested answers and writes merged ones; None: the best member that is not involved."
     judge_accuracy: float = 0.6
     """How often the judge prefers the right one of two answers, 0.5..1. Strong models are right on 55 to 66 %
     of hard pairs (JudgeBench); what a calibration has measured goes before this."""

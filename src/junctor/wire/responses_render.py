@@ -113,7 +113,7 @@ def _refuse_what_is_lost(fields: Mapping[str, msgspec.Raw]) -> None:
     modalities = read_field(fields, "modalities", list[str], "a list")
     if modalities and modalities != ["text"]:
         raise UnsupportedByModel(
-            "`modalities` must be ['text']: this model answers in text only", param="modalities"
+            '`modalities` must be ["text"]: this model answers in text only', param="modalities"
         )
 
 
