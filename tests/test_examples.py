@@ -181,11 +181,16 @@ def test_the_example_of_the_savings_gives_a_report_of_its_form(tmp_path: Path) -
     """The page's configuration; sampled to the last, `middle` is found wrong once in fifteen answers."""
     config = next(block for block in blocks(SAVINGS, "toml") if "[[models]]" in block)
     assert len(tomllib.loads(config)["models"][1]["script"]) == 15
-    body = re.search(r"-d '(\{.*\})'$", SAVINGS.partition("for i in")[2], re.MULTILINE)
+    loop = SAVINGS.partition("for question in ")[2]
+    easy, *_, hard = re.findall(r'"([^"]*\?)"', loop.partition("; do")[0])
+    body = re.search(r'-d "(\{.*\})"$', loop, re.MULTILINE)
     assert body
+    asked = body[1].replace('\\"', '"')
     with running(config.replace("share = 0.25", "share = 1.0"), tmp_path) as server:
-        for _ in range(30):
-            with urlopen(Request(f"{server.api}/chat/completions", body[1].encode())) as reply:
+        for question in [easy] * 30 + [hard]:
+            request = Request(f"{server.api}/chat/completions", asked.replace("$question", question).encode())
+            with urlopen(request) as reply:
+                assert reply.headers["x-junctor-model"] == ("middle" if question == easy else "large")
                 reply.read()
         server.run(server.app.lasting.measuring.queue.emptied())
     done = junctor(["savings"], tmp_path)
