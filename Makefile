@@ -18,7 +18,7 @@ demo: setup     ## two real local models behind one endpoint: pull, serve, ask, 
 	@$(BIN)/junctor demo
 
 test: check     ## the gates, then every test (the two real models included)
-	@$(BIN)/pytest -n 2 --dist loadgroup
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 check: setup    ## the gates alone: ruff, basedpyright, import-linter, the house rules
 	@$(BIN)/ruff check .

@@ -71,7 +71,6 @@ pytestmark = [
         shutil.which("node") is None or shutil.which("npm") is None,
         reason="node or npm is not on this machine",
     ),
-    pytest.mark.xdist_group("node"),  # all conversations are held at once
 ]
 
 

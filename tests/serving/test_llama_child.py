@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import sys
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -30,7 +31,6 @@ from junctor.serving.weights import pull
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.models,
-    pytest.mark.xdist_group("models"),
     pytest.mark.timeout(600),
 ]
 
@@ -223,6 +223,24 @@ async def test_the_child_dies_with_its_parent_even_while_it_is_stuck(
     await parent.wait()
     while Path(f"/proc/{child}").exists():
         await asyncio.sleep(0.01)
+
+
+async def test_a_child_whose_parent_went_before_it_could_be_told_ends_by_itself(
+    real_weights_dir: Path,
+) -> None:
+    """Its order is there, and nobody at the other ends: the kernel tells only of a parent that goes later."""
+    weights = await pull(SMALL, real_weights_dir)
+    order = Order(name="x", weights=str(weights), window=512, parallel=1, threads=1, key="k", path="p")
+    heard, said = os.pipe()
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-m", "junctor.serving.llama_child", stdin=PIPE, stdout=said, stderr=DEVNULL
+    )
+    os.close(heard)
+    os.close(said)
+    assert child.stdin
+    child.stdin.write(msgspec.json.encode(order) + b"\n")
+    child.stdin.close()
+    assert await child.wait() == 0
 
 
 async def _child_that_loads(parent: int, weights: Path) -> int:

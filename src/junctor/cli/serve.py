@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -76,7 +78,10 @@ def serve(
             return new
 
         watched = None if local else path or Path(CONFIG_NAME)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with (
+            suppress(asyncio.CancelledError),  # told to end before it could begin
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
             runner.run(_run(listener, settings, environment, watched, read_again))
 
 
@@ -90,6 +95,10 @@ async def _run(
     app = Junctor(settings, environment, read_again)
     watch = ConfigWatch(app, path)
     watch.heed_sighup()
+    starting = asyncio.current_task()
+    assert starting is not None
+    # Until the server heeds it in its own way: engines that have been started are stopped.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, starting.cancel)
     try:
         await app.start()
         named = () if path is None or path == Path(CONFIG_NAME) else ("-c", path)

@@ -12,8 +12,11 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import select
 import signal
 import sys
+from contextlib import suppress
+from types import TracebackType
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -36,8 +39,11 @@ _NO_ORIGIN: Final = "http://junctor.invalid"
 def main() -> NoReturn:
     """Load, serve until stdin closes, end."""
     _die_with_parent()
+    sys.excepthook = _fail
     answers = _reserve_stdout()
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
+    if _is_orphan():
+        os._exit(0)
     server = xllamacpp.Server(_params_of(order))
     ready = Ready(base_url=f"{server.listening_address}/{order.path}/v1")
     os.write(answers, msgspec.json.encode(ready) + b"\n")
@@ -48,6 +54,21 @@ def main() -> NoReturn:
 def _die_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _is_orphan() -> bool:
+    """Whether the parent has gone already: the kernel tells only of one that goes later."""
+    stdin = select.poll()
+    stdin.register(0, 0)
+    return bool(stdin.poll(0))
+
+
+def _fail(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> NoReturn:
+    """Say why, and end at once: the interpreter's own end may wait for llama.cpp's threads for ever."""
+    with suppress(OSError):
+        sys.__excepthook__(kind, error, trace)
+        sys.stderr.flush()
+    os._exit(1)
 
 
 def _reserve_stdout() -> int:
