@@ -140,13 +140,18 @@ def demo() -> None:
         asyncio.run(pull_all(list(shipped().values()), folder, environment))
         errors.print("\n[bold]2. The server[/]")
         config = _write_config(environment.data_dir / "demo")
-        with _serve(_choose_port(), config) as (server, url), _told(config):
+        url = f"http://127.0.0.1:{(port := _choose_port())}"
+        # The SDK's client is made before there is anything to interrupt: a half-made one leaves a traceback.
+        client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+        with _serve(port, config) as server, _told(config):
+            with errors.status("loading both models ..."):
+                _wait_until_ready(server, client, url)
             errors.print('\n[bold]3. The prompts[/], through the OpenAI SDK, with model="auto"')
-            answers = _ask_all(url)
+            answers = _ask_all(client, url)
             errors.print(
                 '\n[bold]4. Several models, one answer[/]: the two and a scripted third, model="fusion"'
             )
-            _ask_fusion(url)
+            _ask_fusion(client)
             _print_next_steps(url, config, answers[0])
             if environment.variables.get("DEMO_EXIT") != "1":
                 _keep_serving(server, url)
@@ -178,15 +183,12 @@ def _write_config(folder: Path) -> Path:
 
 
 @contextmanager
-def _serve(port: int, config: Path) -> Generator[tuple[subprocess.Popen[bytes], str], None, None]:
-    """A real `junctor serve` in a process of its own, ready to answer."""
+def _serve(port: int, config: Path) -> Generator[subprocess.Popen[bytes], None, None]:
+    """A real `junctor serve` in a process of its own."""
     command = [sys.executable, "-m", "junctor", "serve", "--config", str(config), "--port", str(port)]
     server = subprocess.Popen(command, preexec_fn=_end_with_parent())  # noqa: S603 - our own command line
-    url = f"http://127.0.0.1:{port}"
     try:
-        with errors.status("loading both models ..."):
-            _wait_until_ready(server, url)
-        yield server, url
+        yield server
     finally:
         server.terminate()
         try:
@@ -235,14 +237,13 @@ def _choose_port() -> int:
         return PORT
 
 
-def _wait_until_ready(server: subprocess.Popen[bytes], url: str) -> None:
-    client = openai.OpenAI(base_url=url, api_key="none", max_retries=0)
+def _wait_until_ready(server: subprocess.Popen[bytes], client: openai.OpenAI, url: str) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise JunctorError("the server ended before it was ready; its last words stand above")
         try:
-            client.get("/readyz", cast_to=object)
+            client.get(f"{url}/readyz", cast_to=object)
         except openai.APIError:
             time.sleep(0.2)
         else:
@@ -250,8 +251,7 @@ def _wait_until_ready(server: subprocess.Popen[bytes], url: str) -> None:
     raise EngineDown(f"the models were not loaded after {START_S} s; see `junctor doctor`")
 
 
-def _ask_all(url: str) -> list[Answered]:
-    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+def _ask_all(client: openai.OpenAI, url: str) -> list[Answered]:
     table = Table(box=box.SIMPLE_HEAD, expand=True, show_lines=False)
     table.add_column("prompt, and its answer", ratio=5)
     table.add_column("model, and why", ratio=5)
@@ -307,9 +307,8 @@ def _ask(client: openai.OpenAI, url: str, prompt: Prompt) -> Answered:
     )
 
 
-def _ask_fusion(url: str) -> None:
+def _ask_fusion(client: openai.OpenAI) -> None:
     """One question to all three; what each said, who was called off, and what that cost."""
-    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
     began = time.perf_counter()
     reply = client.chat.completions.create(
         model="fusion",
