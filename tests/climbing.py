@@ -8,6 +8,7 @@ from contextlib import aclosing
 from junctor.chat import Candidate, ChatRequest, Decision, Event, Model, ModelCard
 from junctor.pool.choice import Policy
 from junctor.pool.metered import Metered, Spent
+from junctor.pool.prompt import parse_prompt
 from junctor.pool.resilient import Resilience
 from junctor.routing.cascade import Cascade, Plan
 from junctor.routing.ladder import Ladder
@@ -44,7 +45,13 @@ class Climb:
         self.ladder = ladder or a_ladder()
         order = tuple(model.card.name for model in models)
         self.cascade = Cascade(
-            Plan(ladder=self.ladder, mode="balanced", decision=decision_over(order), order=order),
+            Plan(
+                ladder=self.ladder,
+                mode="balanced",
+                decision=decision_over(order),
+                order=order,
+                question=parse_prompt(request_of()).text,
+            ),
             watched,
             self.resilience,
             ModelCard(name="auto"),

@@ -8,18 +8,17 @@ from pathlib import Path
 
 import typer
 
-from junctor.assemble import Member, choose_members, database_path
+from junctor.assemble import Member, choose_members
 from junctor.chat import ModelCard
+from junctor.cli.serve import keeps_keys
 from junctor.cli.terminal import ConfigOption, console, load, plain_errors
 from junctor.fusion.bench import JUDGE_S, VERDICT_TOKENS
 from junctor.fusions import names_for_keys
 from junctor.gateway.admit import is_loopback
-from junctor.gateway.key_store import KeyStore
 from junctor.gateway.keys import find_unknown_models
 from junctor.pool.upstream import DEFAULT_MAX_TOKENS
 from junctor.settings import CONFIG_NAME, Environment, FusionSettings, KeySettings, Settings, add_lines
 from junctor.settings_check import SettingsError
-from junctor.store.database import Database
 
 
 def add_to(app: typer.Typer) -> None:
@@ -65,11 +64,7 @@ async def is_open_door(settings: Settings, environment: Environment) -> bool:
     """Whether others than this machine could use the server without any key; `junctor serve` refuses that."""
     if settings.keys or is_loopback(settings.server.host):
         return False
-    path = database_path(settings, environment)
-    if not path.is_file():
-        return True
-    async with Database(path) as database:
-        return all(key.revoked_at is not None for key in await KeyStore(database).keys())
+    return not await keeps_keys(settings, environment)
 
 
 def advise_keys(keys: Sequence[KeySettings], names: Collection[str]) -> Iterator[str]:

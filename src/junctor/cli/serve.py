@@ -66,15 +66,15 @@ def serve(
     with plain_errors():
         settings, environment, path = (Settings(), read_environment(), None) if local else load(config)
         settings = _with_address(settings, host, port)
-        keeps_keys = not is_loopback(settings.server.host) and asyncio.run(_keeps_keys(settings, environment))
-        _refuse_open_door(settings, path, keeps_keys=keeps_keys)
+        locked = not is_loopback(settings.server.host) and asyncio.run(keeps_keys(settings, environment))
+        _refuse_open_door(settings, path, locked=locked)
         set_up_logs(environment.log_format)
         listener = _listen(settings.server.host, settings.server.port)
 
         def read_again() -> Settings:
             new = Settings() if local else load(path)[0]
             new = keep_settled(_with_address(new, host, port), settings)
-            _refuse_open_door(new, path, keeps_keys=keeps_keys)
+            _refuse_open_door(new, path, locked=locked)
             return new
 
         watched = None if local else path or Path(CONFIG_NAME)
@@ -135,7 +135,7 @@ def _with_address(settings: Settings, host: str | None, port: int | None) -> Set
     return msgspec.structs.replace(settings, server=server)
 
 
-async def _keeps_keys(settings: Settings, environment: Environment) -> bool:
+async def keeps_keys(settings: Settings, environment: Environment) -> bool:
     """Whether the database holds a key that is not revoked."""
     path = database_path(settings, environment)
     if not path.is_file():
@@ -144,8 +144,8 @@ async def _keeps_keys(settings: Settings, environment: Environment) -> bool:
         return any(key.revoked_at is None for key in await KeyStore(database).keys())
 
 
-def _refuse_open_door(settings: Settings, path: Path | None, *, keeps_keys: bool) -> None:
-    if not settings.keys and not keeps_keys and not is_loopback(settings.server.host):
+def _refuse_open_door(settings: Settings, path: Path | None, *, locked: bool) -> None:
+    if not settings.keys and not locked and not is_loopback(settings.server.host):
         raise SettingsError(
             path or Path("junctor.toml"),
             [_OPEN_DOOR.format(host=settings.server.host, make=command_line_of("keys", "create", "NAME"))],

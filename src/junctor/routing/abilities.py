@@ -98,6 +98,11 @@ def identity_of(card: ModelCard) -> str:
     return f"{card.provider}/{card.upstream or card.name}"
 
 
+def unchanged(identities: Mapping[str, str], cards: Sequence[ModelCard]) -> set[str]:
+    """Who of these models is still what it was. `identities`: what that was, by name."""
+    return {card.name for card in cards if identities.get(card.name) == identity_of(card)}
+
+
 def match_abilities(abilities: Abilities | None, cards: Sequence[ModelCard]) -> Mapping[str, Ability]:
     """Those of models that are still what they were, by name."""
     found = {each.model: each for each in abilities.models} if abilities else {}

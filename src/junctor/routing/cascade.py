@@ -42,7 +42,6 @@ from junctor.pool.answers import answer_of
 from junctor.pool.choice import Watched
 from junctor.pool.fan_out import Ask, Reply, ask_all, say_again
 from junctor.pool.metered import Charged, Spent
-from junctor.pool.prompt import parse_prompt
 from junctor.pool.resilient import Resilience
 from junctor.routing.escalation import Heard, Record, hear, render_draft
 from junctor.routing.ladder import Ladder
@@ -61,6 +60,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     "As the router sees it before anybody is asked."
     order: tuple[str, ...]
     "The models that may answer, in the order to fall back on."
+    question: str
+    "What is asked, as `Prompt.text` has it."
 
 
 class Cascade:
@@ -87,6 +88,7 @@ class Cascade:
         self.card = card
         self._order = plan.order
         self._ladder = plan.ladder
+        self._question = plan.question
         self._models = {
             name: Watched(Charged(watched.model, self._pay), watched.health)
             for name, watched in models.items()
@@ -160,20 +162,19 @@ class Cascade:
     ) -> AsyncGenerator[tuple[Heard, Drafted], None]:
         """Ask some at once, and hear each to its end. Failures are heard, and not raised."""
         asks = [Ask(_Alone(self._models[name], self._resilience), request) for name in names]
-        question = parse_prompt(request).text
         with suppress(JunctorError):  # when all fail; each has said so itself
             async with aclosing(ask_all(asks, within_s=within_s, clock=self._clock)) as replies:
                 async for reply in replies:
-                    heard = self._hear(reply, question)
+                    heard = self._hear(reply)
                     said = reply.answer.text if reply.answer else ""
                     yield heard, Drafted(render_draft(heard, heard.answer), said)
 
-    def _hear(self, reply: Reply, question: str) -> Heard:
+    def _hear(self, reply: Reply) -> Heard:
         usd = self._usd_of(reply.model)
         if reply.answer is None:
             return Heard(model=reply.model, error=reply.error, usd=usd, took_ms=reply.took_s * 1e3)
         self._replies[reply.model] = reply
-        return hear(reply.model, reply.answer, answer_of(reply.answer, question), usd, reply.took_s)
+        return hear(reply.model, reply.answer, answer_of(reply.answer, self._question), usd, reply.took_s)
 
     @property
     def _left_s(self) -> float:

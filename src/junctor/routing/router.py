@@ -284,7 +284,9 @@ class Router:
         self, ladder: Ladder, mode: Mode, request: ChatRequest, seen: _Sight
     ) -> AsyncGenerator[Event, None]:
         decision = self._record(request, seen, seen.ranking)
-        plan = Plan(ladder=ladder, mode=mode, decision=decision, order=seen.ranking.order)
+        plan = Plan(
+            ladder=ladder, mode=mode, decision=decision, order=seen.ranking.order, question=seen.ask.text
+        )
         cascade = Cascade(
             plan,
             self._watch(seen),

@@ -12,7 +12,7 @@ import msgspec
 
 from junctor.chat import ModelCard, Verdict
 from junctor.pool.vote import Rated, Vote
-from junctor.routing.abilities import identity_of
+from junctor.routing.abilities import unchanged
 from junctor.routing.calibration.study import Comparison
 
 FORMAT = 1
@@ -94,5 +94,5 @@ def votes_among(votes: RatedVotes | None, cards: Sequence[ModelCard]) -> Mapping
     """By members: those that are all among these models, and are what they were."""
     if votes is None:
         return {}
-    there = {card.name for card in cards if votes.identities.get(card.name) == identity_of(card)}
+    there = unchanged(votes.identities, cards)
     return {pool.members: pool for pool in votes.pools if there.issuperset(pool.members)}

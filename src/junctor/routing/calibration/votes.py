@@ -12,7 +12,7 @@ import msgspec
 
 from junctor.chat import ModelCard
 from junctor.pool.vote import Vote
-from junctor.routing.abilities import identity_of
+from junctor.routing.abilities import unchanged
 
 FORMAT = 1
 "Layout of stored votes. Another one is not used."
@@ -55,7 +55,7 @@ def fit_to(votes: Votes | None, cards: Sequence[ModelCard]) -> Votes | None:
     """Those whose members are all among these models, and are what they were; None: there are none."""
     if votes is None:
         return None
-    there = {card.name for card in cards if votes.identities.get(card.name) == identity_of(card)}
+    there = unchanged(votes.identities, cards)
     pools = tuple(pool for pool in votes.pools if there.issuperset(pool.members))
     names = {name for pool in pools for name in pool.members}
     kept = {name: identity for name, identity in votes.identities.items() if name in names}
