@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from junctor.pool.ledger_store import (
@@ -60,6 +60,7 @@ def test_a_row_survives_the_journey(row: LedgerRow) -> None:
 
 
 @given(st.integers(-(2**53), 2**53))
+@example(4503599627370491)
 def test_money_survives_the_journey(nano: int) -> None:
     """USD as a float holds every amount up to nine million dollars exactly enough."""
     assert parse_usd(render_usd_nano(nano)) == nano

@@ -108,7 +108,9 @@ def parse_usd(usd: float) -> int:
     """USD as whole nano-dollars (1e-9 USD): integers add up exactly, however many."""
     nano = usd * _NANO
     if -_MOST <= nano <= _MOST:
-        return round(nano)
+        whole = round(nano)
+        # Above four million dollars the product itself is rounded, to halves.
+        return next((each for each in (whole, whole + 1, whole - 1) if each / _NANO == usd), whole)
     return 0 if not math.isfinite(usd) else (_MOST if nano > 0 else -_MOST)
 
 
